@@ -110,7 +110,7 @@ class Location:
 
     def get_uri(self) -> None:
         """Nothing: locations carry no Glance URI of their own (as upstream)."""
-        return None
+        return
 
 
 def _scheme(uri: str) -> str:
