@@ -198,7 +198,10 @@ class HasSnapshot(GlanceStoreException):
 
 
 class InUseByStore(GlanceStoreException):
-    message = "The image cannot be deleted because it is in use through the backend store outside of Glance."
+    message = (
+        "The image cannot be deleted because it is in use through the backend store "
+        "outside of Glance."
+    )
 
 
 class ImageChanged(GlanceStoreException):

@@ -74,8 +74,8 @@ class StoreLocation:
     def validate_schemas(uri: str, valid_schemas: tuple[str, ...]) -> None:
         """Raise `BadStoreUri` unless *uri* starts with one of *valid_schemas*."""
         if not uri.startswith(tuple(valid_schemas)):
-            reason = f"Location URI must start with one of the following schemas: {', '.join(valid_schemas)}"
-            raise exceptions.BadStoreUri(message=reason)
+            known = ", ".join(valid_schemas)
+            raise exceptions.BadStoreUri(f"Location URI must start with one of: {known}")
 
 
 class Location:
