@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from oslo_config import cfg
 
+from storefs import exceptions
 from storefs.location import StoreLocation
 
 Buffer = bytes | bytearray | memoryview
@@ -56,6 +57,26 @@ class Options(Protocol):
     """A store's options by name, as attributes: typed, defaults resolved."""
 
     def __getattr__(self, name: str) -> Any: ...
+
+
+def check_image_id(image_id: str) -> None:
+    """Raise `Invalid` for what cannot be a name in a flat directory."""
+    if image_id in {"", ".", ".."} or "/" in image_id or "\0" in image_id:
+        raise exceptions.Invalid(
+            f"{image_id!r} cannot name an image: a name is not empty, '.' or '..', "
+            "and holds no '/' and no NUL"
+        )
+
+
+def mtime_property(properties: Mapping[str, str], default: int) -> int:
+    """The property ``mtime_ns`` as a number, or *default*; `Invalid`."""
+    text = properties.get("mtime_ns")
+    if text is None:
+        return default
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise exceptions.Invalid(f"mtime_ns is not a number of nanoseconds: {text!r}") from exc
 
 
 class Reader(abc.ABC):
