@@ -274,3 +274,10 @@ class SupportsRegister(Protocol):
     def unregister(self, image_id: str) -> None:
         """Durably take the name away, the image stays; `NotFound`."""
         ...
+
+
+@runtime_checkable
+class SupportsLocationMetadata(Protocol[L_contra]):
+    def location_metadata(self, location: L_contra) -> Mapping[str, str]:
+        """What Glance keeps beside the location, for whoever reads it directly."""
+        ...
