@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks of images, least recently used first out, each fetched once."""
+
+import collections
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import trio
+
+from storefs.drivers.base import Buffer
+from storefs.streams.budget import Budget
+
+
+class BlockKey(NamedTuple):
+    """Which bytes: of one version of one image, from *offset*, *length* long."""
+
+    image: tuple[str, str, str]
+    offset: int
+    length: int
+
+
+class _Fetch:
+    """A fetch under way; *error* or *block* is set when *done* is."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.block: Buffer | None = None
+        self.error: Exception | None = None
+
+
+class BlockCache:
+    """Blocks within the mount's byte budget.
+
+    However many wait for a block, it is fetched once; an error goes to all who
+    waited and is not kept. Keys hold the version, so a new version never meets
+    old blocks.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._blocks: collections.OrderedDict[BlockKey, Buffer] = collections.OrderedDict()
+        self._fetches: dict[BlockKey, _Fetch] = {}
+        budget.reclaim = self._evict
+
+    def peek(self, key: BlockKey) -> Buffer | None:
+        """The block, if it is here; no waiting."""
+        block = self._blocks.get(key)
+        if block is not None:
+            self._blocks.move_to_end(key)
+        return block
+
+    def wanted(self, key: BlockKey) -> bool:
+        """Whether a prefetch of it would be of use: not here, not coming, and room."""
+        return (
+            key not in self._blocks and key not in self._fetches and self._budget.fits(key.length)
+        )
+
+    async def get(
+        self, key: BlockKey, fetch: Callable[[], Awaitable[Buffer]], *, keep: bool = True
+    ) -> Buffer:
+        """The block, fetched if need be; with ``keep=False`` only for those who wait."""
+        while (block := self.peek(key)) is None:
+            under_way = self._fetches.get(key)
+            if under_way is None:
+                return await self._fetch(key, fetch, keep)
+            await under_way.done.wait()
+            if under_way.error is not None:
+                raise under_way.error
+            if under_way.block is not None:
+                return under_way.block
+        return block
+
+    def drop(self, key: BlockKey) -> None:
+        """Let go of a block whose reader has passed it."""
+        block = self._blocks.pop(key, None)
+        if block is not None:
+            self._budget.give(len(block))
+
+    async def _fetch(
+        self, key: BlockKey, fetch: Callable[[], Awaitable[Buffer]], keep: bool
+    ) -> Buffer:
+        under_way = self._fetches[key] = _Fetch()
+        keep = self._budget.fits(key.length) and keep
+        self._budget.take(key.length)
+        kept = 0
+        try:
+            block = under_way.block = await fetch()
+            if keep:
+                self._blocks[key] = block
+                kept = len(block)
+            return block
+        except Exception as exc:
+            under_way.error = exc
+            raise
+        finally:
+            self._budget.give(key.length - kept)
+            del self._fetches[key]
+            under_way.done.set()
+
+    def _evict(self, wanted: int) -> int:
+        freed = 0
+        while self._blocks and freed < wanted:
+            _, block = self._blocks.popitem(last=False)
+            freed += len(block)
+            self._budget.used -= len(block)
+        return freed

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all open images of one mount share."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import trio
+
+from storefs.driver import Store
+from storefs.streams.block_cache import BlockCache
+from storefs.streams.budget import Budget
+from storefs.streams.threads import Threads
+from storefs.upload import DEFAULT_ALGORITHM
+
+#: Blocking calls one store may have under way.
+CALLS_PER_STORE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A mount's own options; *memory_budget* in bytes, times in seconds."""
+
+    default_store: str | None = None
+    uid: int = 0
+    gid: int = 0
+    umask: int = 0o022
+    read_only: bool = False
+    memory_budget: int = 128 * 1024 * 1024
+    attribute_timeout: float = 1.0
+    rename_grace: float = 60.0
+    hashing_algorithm: str = DEFAULT_ALGORITHM
+
+
+class Engine:
+    """Threads, memory and tasks of one mount; lives as long as *nursery*."""
+
+    def __init__(
+        self, stores: Mapping[str, Store], settings: Settings, nursery: trio.Nursery
+    ) -> None:
+        self.stores = stores
+        self.settings = settings
+        self.nursery = nursery
+        self.budget = Budget(settings.memory_budget)
+        self.cache = BlockCache(self.budget)
+        #: as many hashes at once as there are cores: more only take turns
+        self.hashing = Threads(max(2, os.cpu_count() or 2))
+        self._threads = {store_id: Threads(CALLS_PER_STORE) for store_id in stores}
+
+    def threads(self, store: Store) -> Threads:
+        assert store.backend_group is not None
+        return self._threads[store.backend_group]

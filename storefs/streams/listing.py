@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One open directory: names in batches, however many there are."""
+
+import itertools
+import logging
+from collections.abc import Iterator
+
+import trio
+
+from storefs import exceptions
+from storefs.driver import Store
+from storefs.drivers.base import ImageInfo, SupportsList
+from storefs.streams.threads import Threads
+
+log = logging.getLogger(__name__)
+
+#: Images taken from a driver in one hop to a thread. Two batches are kept: the
+#: kernel repeats the last entry that did not fit into its buffer.
+BATCH = 512
+
+
+class Listing:
+    """The images of one store, by position. Holds two batches and no more.
+
+    Keys with ``/`` cannot be file names: they are left out and counted.
+    """
+
+    def __init__(self, store: Store, threads: Threads) -> None:
+        assert store.backend_group is not None
+        self.store_id = store.backend_group
+        self._store = store
+        self._threads = threads
+        self._images: Iterator[ImageInfo] | None = None
+        self._window: list[tuple[ImageInfo, float]] = []
+        self._base = 0
+        self._ended = False
+        self._lock = trio.Lock()
+        self.left_out = 0
+
+    async def at(self, position: int) -> tuple[ImageInfo, float] | None:
+        """The image at *position* and the time of asking; None after the last one."""
+        async with self._lock:
+            if position < self._base or self._images is None or position == 0:
+                await self._rewind()
+            while position >= self._base + len(self._window) and not self._ended:
+                await self._advance()
+        index = position - self._base
+        return self._window[index] if index < len(self._window) else None
+
+    def ready(self, position: int) -> tuple[ImageInfo, float] | None:
+        """The same, if it is in memory: most are."""
+        index = position - self._base
+        return self._window[index] if 0 < index < len(self._window) else None
+
+    async def _rewind(self) -> None:
+        driver = self._store.driver
+        self._images = driver.list() if isinstance(driver, SupportsList) else iter(())
+        self._window, self._base, self._ended, self.left_out = [], 0, False, 0
+
+    async def _advance(self) -> None:
+        assert self._images is not None
+        as_of = trio.current_time()
+        batch = await self._threads.run(self._take, self._images)
+        self._ended = not batch
+        kept = self._window[-BATCH:]
+        self._base += len(self._window) - len(kept)
+        names = [(info, as_of) for info in batch if self._is_name(info.image_id)]
+        self._window = kept + names
+        if self._ended and self.left_out:
+            log.info("%s: %d keys are no file names and left out", self.store_id, self.left_out)
+
+    def _take(self, images: Iterator[ImageInfo]) -> list[ImageInfo]:
+        try:
+            return list(itertools.islice(images, BATCH))
+        except RuntimeError as exc:
+            # a generator that was given up in the middle cannot go on
+            raise exceptions.BackendException(f"the listing broke off: {exc}") from exc
+
+    def _is_name(self, image_id: str) -> bool:
+        fits = "/" not in image_id and image_id not in ("", ".", "..") and "\0" not in image_id
+        self.left_out += not fits
+        return fits

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From names to images: what a store has to be asked, and what is known already.
+
+What is known is answered at once. If it is older than the attribute time-out
+the store is asked again on the side, and the answer waits for it only as long
+as a healthy store needs: one that is dead delays nobody who knows the name.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+import trio
+
+from storefs import exceptions
+from storefs.driver import Store
+from storefs.drivers.base import ImageInfo
+from storefs.streams.engine import Engine
+from storefs.tree import Directory, Node, Tree
+
+log = logging.getLogger(__name__)
+
+#: How long a known name waits for news of it, seconds: several times what a
+#: request in the same building takes, and not yet felt by who types `ls`.
+PATIENCE = 0.05
+
+
+class Names:
+    """The names of one mount. *renamed_away* is told of (directory inode, name)
+    pairs the kernel should ask about again."""
+
+    def __init__(
+        self, engine: Engine, tree: Tree, renamed_away: Callable[[int, str], None]
+    ) -> None:
+        self._engine = engine
+        self._tree = tree
+        self._renamed_away = renamed_away
+        self._late: set[str] = set()
+
+    def store(self, store_id: str) -> Store:
+        return self._engine.stores[store_id]
+
+    async def lookup(self, directory: Directory, name: str) -> Directory | Node:
+        """What *name* is in *directory*; `NotFound`."""
+        if directory.store_id is not None:
+            return await self.image(directory.store_id, name)
+        if (store := self._tree.directories.get(name)) is not None:
+            return store
+        return await self.anywhere(name)
+
+    async def anywhere(self, name: str) -> Node:
+        """The image in the store of the highest weight that has it.
+
+        A store that cannot be asked is passed over; when nobody has the image,
+        its error is told, for the image may be there.
+        """
+        failure: Exception = exceptions.NotFound(image=name)
+        for store_id in sorted(self._tree.directories, key=lambda s: -self.store(s).weight):
+            try:
+                return await self.image(store_id, name)
+            except exceptions.NotFound:
+                continue
+            except exceptions.BadStoreConfiguration:
+                continue
+            except exceptions.GlanceStoreException as exc:
+                failure = exc
+        raise failure
+
+    async def image(self, store_id: str, name: str) -> Node:
+        """The image *name* of one store; `NotFound`."""
+        node = self._tree.find(store_id, name)
+        if node is None:
+            return await self._ask(store_id, name)
+        await self.refresh(node)
+        if (current := self._tree.find(store_id, name)) is None:
+            raise exceptions.NotFound(image=name)
+        return current
+
+    async def refresh(self, node: Node) -> None:
+        """See that what is known of *node* is of late, without waiting for a slow store."""
+        age = trio.current_time() - node.known_at
+        fresh = age < self._engine.settings.attribute_timeout
+        if fresh or node.pending is not None or not node.named or node.refreshing:
+            return
+        node.refreshing = True
+        done = trio.Event()
+        self._engine.nursery.start_soon(self._refresh, node, done)
+        if node.store_id not in self._late:
+            with trio.move_on_after(PATIENCE):
+                await done.wait()
+            if not done.is_set():
+                self._late.add(node.store_id)
+
+    def replaced(self, old: Node) -> None:
+        """Tell the kernel that *old*'s name leads elsewhere."""
+        self._renamed_away(self._tree.directories[old.store_id].inode, old.name)
+
+    def learn(self, store_id: str, name: str, info: ImageInfo, as_of: float) -> Node:
+        """`Tree.learn`, telling the kernel when the name went to another version."""
+        old = self._tree.find(store_id, name)
+        node = self._tree.learn(store_id, name, info, as_of)
+        if old is not None and node is not old:
+            self.replaced(old)
+        return node
+
+    def gone(self, node: Node) -> None:
+        """The image is not there any more."""
+        if node.named:
+            self.replaced(node)
+            self._tree.detach(node)
+
+    async def _ask(self, store_id: str, name: str) -> Node:
+        as_of = trio.current_time()
+        store = self.store(store_id)
+        info = await self._engine.threads(store).run(stat, store, name)
+        return self.learn(store_id, name, info, as_of)
+
+    async def _refresh(self, node: Node, done: trio.Event) -> None:
+        try:
+            await self._ask(node.store_id, node.name)
+        except exceptions.NotFound:
+            if node.pending is None:
+                self.gone(node)
+        except Exception as exc:  # noqa: BLE001 - what was known stays known
+            log.debug("%s: %s: no news of it: %s", node.store_id, node.name, exc)
+        finally:
+            node.refreshing = False
+            self._late.discard(node.store_id)
+            done.set()
+
+
+def stat(store: Store, name: str) -> ImageInfo:
+    """`Driver.stat` by name; a name the store can never hold is `NotFound`."""
+    try:
+        location = store.locate(name)
+    except exceptions.Invalid as exc:
+        raise exceptions.NotFound(image=name) from exc
+    return store.driver.stat(location)
+
+
+def now_info(name: str) -> ImageInfo:
+    """An image that begins now."""
+    return ImageInfo(name, 0, version="", mtime_ns=time.time_ns())

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An image between the first byte written and its publication.
+
+::
+
+    streaming --publish--> published
+        |  \\--hold--> held --publish--> published
+        \\--any error, abort--> failed
+
+Nothing is visible before `publish` returns. A held one (rsync's temporary
+name) has everything stored and waits for rename(2) to say that it is meant.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+from storefs import exceptions
+from storefs.driver import Store
+from storefs.drivers.base import Buffer, ImageInfo
+from storefs.location import StoreLocation
+from storefs.streams.engine import Engine
+from storefs.streams.write_stream import WriteStream
+from storefs.upload import Upload, UploadResult
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+STREAMING, HELD, PUBLISHED, FAILED = "streaming", "held", "published", "failed"
+
+
+@dataclasses.dataclass
+class _Begun:
+    """What there is once the driver was asked for a writer."""
+
+    upload: Upload
+    stream: WriteStream
+
+
+class Publication:
+    """One image on its way into *store* as *image_id*.
+
+    *mtime_ns*, when set before publication, becomes the image's. *declared* is a
+    size announced by ftruncate: what is missing at the end is zeros.
+    """
+
+    def __init__(self, engine: Engine, store: Store, image_id: str, *, replace: bool) -> None:
+        self._engine = engine
+        self._threads = engine.threads(store)
+        self._replace = replace
+        self._begun: _Begun | None = None
+        self._lock = trio.Lock()
+        self._error: Exception | None = None
+        self.store = store
+        self.image_id = image_id
+        self.location: StoreLocation = store.locate(image_id)
+        self.state = STREAMING
+        self.declared: int | None = None
+        self.mtime_ns: int | None = None
+        self.result: UploadResult | None = None
+
+    @property
+    def _names(self) -> tuple[str | None, str]:
+        return self.store.backend_group, self.image_id
+
+    @property
+    def position(self) -> int:
+        """How many bytes were written so far."""
+        return self._begun.stream.position if self._begun else 0
+
+    @property
+    def size(self) -> int:
+        """What stat shows while it is on its way."""
+        return max(self.position, self.declared or 0)
+
+    @property
+    def finished(self) -> bool:
+        return self.state in (PUBLISHED, FAILED)
+
+    async def write(self, data: Buffer, offset: int) -> None:
+        """Take *data* at *offset*; a gap before it is zeros, going back is impossible."""
+        async with self._lock:
+            self._raise()
+            if offset < self.position:
+                raise exceptions.UnsupportedWrite(image=self.image_id)
+            await self._guarded(self._write, data, offset)
+
+    def truncate(self, size: int) -> None:
+        """Announce the size; it cannot become less than what was written."""
+        self._raise()
+        if size < self.position:
+            raise exceptions.UnsupportedWrite(image=self.image_id)
+        self.declared = size
+
+    async def publish(self) -> ImageInfo:
+        """Publish what was written, durably; what the store then knows of it."""
+        async with self._lock:
+            self._raise()
+            return await self._guarded(self._publish)
+
+    async def hold(self) -> None:
+        """Store everything and leave the publication to a later `publish`."""
+        async with self._lock:
+            self._raise()
+            if self.state == STREAMING:
+                await self._guarded(self._drain)
+                self.state = HELD
+
+    async def abort(self, reason: str) -> None:
+        """Leave no trace; those who still write are told *reason*."""
+        if not self.finished:
+            await self._fail(exceptions.NotFound(f"Image {self.image_id}: {reason}"))
+
+    async def _guarded(self, step: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        """A step whose failure ends the upload: the error is kept for every later call."""
+        try:
+            return await step(*args)
+        except Exception as exc:
+            await self._fail(exc)
+            raise
+
+    async def _write(self, data: Buffer, offset: int) -> None:
+        stream = (await self._begin()).stream
+        await stream.skip(offset - stream.position)
+        await stream.write(data)
+
+    async def _begin(self) -> _Begun:
+        if self._begun is None:
+            upload = await self._threads.run(self._create)
+            engine = self._engine
+            stream = WriteStream(
+                upload, self._threads, engine.hashing, engine.budget, engine.nursery
+            )
+            self._begun = _Begun(upload, stream)
+        return self._begun
+
+    def _create(self) -> Upload:
+        algorithm = self._engine.settings.hashing_algorithm
+        return self.store.begin(self.location, self.declared, algorithm, replace=self._replace)
+
+    async def _drain(self) -> Upload:
+        begun = await self._begin()
+        if self.state == STREAMING:
+            await begun.stream.skip((self.declared or 0) - begun.stream.position)
+            await begun.stream.drain()
+        return begun.upload
+
+    async def _publish(self) -> ImageInfo:
+        upload = await self._drain()
+        properties = {} if self.mtime_ns is None else {"mtime_ns": str(self.mtime_ns)}
+        self.result = await self._threads.run(self.store.publish, upload, self.location, properties)
+        self.state = PUBLISHED
+        return await self._threads.run(self._published)
+
+    def _published(self) -> ImageInfo:
+        """It is stored, whatever becomes of asking about it: close() must not fail now."""
+        try:
+            return self.store.driver.stat(self.location)
+        except exceptions.GlanceStoreException as exc:
+            log.info("%s: %s: stored, but stat says: %s", *self._names, exc)
+            return ImageInfo(self.image_id, self.position, mtime_ns=time.time_ns())
+
+    async def _fail(self, error: Exception) -> None:
+        if self.finished:
+            return
+        self.state, self._error = FAILED, error
+        if self._begun is not None:
+            await self._begun.stream.aclose()
+            await self._threads.run(self._begun.upload.abort)
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
