@@ -2,44 +2,34 @@
 """A store: one driver, and everything that is the same for all drivers.
 
 `Store` is what Glance calls (configure, get, add, delete, ...) and what the
-mount is built on (locate, begin, publish, supports, driver). A store never
-fails the others: whatever goes wrong while it is configured becomes its state.
+mount is built on (locate, begin, publish, supports, driver).
 """
 
 import contextlib
-import dataclasses
 import functools
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-from storefs import capabilities, exceptions, store_options
-from storefs.capabilities import BitMasks
+from storefs import capabilities, exceptions
+from storefs.configured_store import ConfiguredStore, OpaqueLocation, StoreState, explain
 from storefs.drivers import base
 from storefs.image_iterator import READ_CHUNKSIZE, ImageIterator
 from storefs.location import StoreLocation
+from storefs.store_options import STORE_OPTIONS
 from storefs.upload import DEFAULT_ALGORITHM, Digest, Upload, UploadResult, new_digest
 
+__all__ = [
+    "STORE_OPTIONS",
+    "AddResult",
+    "OpaqueLocation",
+    "Store",
+    "StoreState",
+    "back_compat_add",
+    "check_location_metadata",
+]
+
 LOG = logging.getLogger(__name__)
-
-STORE_OPTIONS = store_options.STORE_OPTIONS
-
-#: What a read-only store does not support, whatever its driver can do.
-_WRITES: tuple[type, ...] = (
-    base.SupportsAdd,
-    base.SupportsDelete,
-    base.SupportsRename,
-    base.SupportsCopy,
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class StoreState:
-    """*name* is ``ready``, ``read-only`` or ``broken``; *reason* is for people."""
-
-    name: str
-    reason: str = ""
 
 
 class AddResult(NamedTuple):
@@ -50,21 +40,6 @@ class AddResult(NamedTuple):
     checksum: str
     multihash: str
     metadata: dict[str, Any]
-
-
-class OpaqueLocation(StoreLocation):
-    """A location of a store whose driver could not be loaded: kept as it is."""
-
-    uri = ""
-
-    def get_uri(self) -> str:
-        return self.uri
-
-    def parse_uri(self, uri: str) -> None:
-        self.uri = uri
-
-    def safe_uri(self) -> str:
-        return f"{self.uri.partition(':')[0]}:..."
 
 
 def back_compat_add(add: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,222 +63,29 @@ def back_compat_add(add: Callable[..., Any]) -> Callable[..., Any]:
     return add_adapter
 
 
-class Store(capabilities.StoreCapability):
-    """One configured backend, under Glance's constructor and method names.
+def check_location_metadata(val: Any, key: str = "") -> None:
+    """Raise `BackendException` unless *val* is a string, or dicts and lists of them.
 
-    *backend* is the store's identifier and names its group of options; without
-    one the group is [glance_store]. A subclass may set `driver_class` instead
-    of passing it.
+    The message names the place as ``key`` or ``key[index]``.
     """
+    if isinstance(val, dict):
+        for name, value in val.items():
+            check_location_metadata(value, key=name)
+    elif isinstance(val, list):
+        for index, value in enumerate(val):
+            check_location_metadata(value, key=f"{key}[{index}]")
+    elif not isinstance(val, str):
+        raise exceptions.BackendException(
+            f"The image metadata key {key} has the type {type(val).__name__}; "
+            "only dict, list and str are allowed"
+        )
 
-    driver_class: type[base.Driver[Any]] | None = None
 
-    OPTIONS: ClassVar[Sequence[Any] | None] = None
-    MULTI_BACKEND_OPTIONS: ClassVar[Sequence[Any] | None] = None
+class Store(ConfiguredStore):
+    """One configured backend, under Glance's constructor and method names."""
+
     READ_CHUNKSIZE = READ_CHUNKSIZE
     WRITE_CHUNKSIZE = READ_CHUNKSIZE
-
-    #: what enabled_backends calls it
-    store_type: str = ""
-    #: for the service's own use, like the staging store; never shown
-    reserved: bool = False
-    #: where it stands among the configured stores
-    position: int = 0
-
-    def __init__(
-        self,
-        conf: Any,
-        backend: str | None = None,
-        driver_class: type[base.Driver[Any]] | None = None,
-    ) -> None:
-        super().__init__()
-        self.conf = conf
-        self.backend_group = backend
-        self.driver_class = driver_class or self.driver_class
-        if self.driver_class is not None:
-            self._capabilities = _mask(lambda protocol: issubclass(self._class, protocol))
-        self.options = store_options.StoreOptions({})
-        self._driver: base.Driver[Any] | None = None
-        self._state: StoreState | None = None
-        self._supported: dict[Any, bool] = {}
-        self.register_options()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.store_id}>"
-
-    # -- configuration ---------------------------------------------------------
-
-    @property
-    def store_id(self) -> str:
-        """The identifier, or the name of the single store's group."""
-        return self.backend_group or store_options.SINGLE_STORE_GROUP
-
-    @property
-    def _class(self) -> type[base.Driver[Any]]:
-        assert self.driver_class is not None
-        return self.driver_class
-
-    def _options(self) -> list[Any]:
-        own = self.driver_class.OPTIONS if self.driver_class else self.OPTIONS
-        return [*(own or ()), *STORE_OPTIONS]
-
-    def register_options(self) -> None:
-        """Make the options known in the store's group and in [backend_defaults]."""
-        store_options.register(self.conf, self._options(), self.store_id)
-        if self.backend_group:
-            store_options.register(self.conf, self._options(), store_options.DEFAULTS_GROUP)
-
-    def configure(self, re_raise_bsc: bool = False) -> None:
-        """Resolve the options and start the driver; what fails becomes the state.
-
-        A `BadStoreConfiguration` of `configure_add` leaves the store readable.
-        With *re_raise_bsc* whatever failed is raised as `BadStoreConfiguration`
-        as well.
-        """
-        self._stop()
-        self._state = None
-        self._supported.clear()
-        try:
-            self._start()
-        except Exception as exc:  # noqa: BLE001 - one store never stops the others
-            self.fail(self.options.scrub(explain(exc, self.store_type)))
-        with contextlib.suppress(Exception):
-            self.update_capabilities()
-        if re_raise_bsc and self.state.reason and self.state.name != "ready":
-            self._raise(self.state.reason)
-
-    def _start(self) -> None:
-        self.options, faults = store_options.resolve(self.conf, self._options(), self.store_id)
-        if faults:
-            raise exceptions.BadStoreConfiguration("; ".join(faults))
-        if self.driver_class is not None:
-            self._driver = self.driver_class(self.options, self.store_id)
-        self._state = self._writability()
-        try:
-            self.configure_add()
-        except exceptions.BadStoreConfiguration as exc:
-            self._state = StoreState("read-only", explain(exc))
-            LOG.warning("Store %s is read-only: %s", self.store_id, self._state.reason)
-        if self._driver is not None:
-            self._capabilities = _mask(self.supports)
-        elif self._state.name == "read-only":
-            self.unset_capabilities(BitMasks.WRITE_ACCESS)
-
-    def _writability(self) -> StoreState:
-        if self.options.read_only:
-            return StoreState("read-only", "read_only is set")
-        if self._driver is None:
-            return StoreState("ready")
-        if reason := self._driver.writable:
-            return StoreState("read-only", reason)
-        if not isinstance(self._driver, base.SupportsAdd):
-            return StoreState("read-only", "images cannot be added to a store of this type")
-        return StoreState("ready")
-
-    def configure_add(self) -> None:
-        """For a subclass: what only adding needs; `BadStoreConfiguration` disables it."""
-
-    def fail(self, reason: str) -> None:
-        """Mark the store broken: every operation raises with *reason* from now on."""
-        self._stop()
-        self._state = StoreState("broken", reason)
-        self._supported.clear()
-        self._capabilities = int(BitMasks.NONE)
-        LOG.warning("Store %s is broken: %s", self.store_id, reason)
-
-    def close(self) -> None:
-        """Let go of the driver; no operation succeeds afterwards."""
-        self._stop()
-        if self.state.name != "broken":
-            self._state = StoreState("broken", "the store was closed")
-        self._supported.clear()
-
-    def _stop(self) -> None:
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            try:
-                driver.close()
-            except Exception as exc:  # noqa: BLE001 - it is of no use any more
-                LOG.warning("Store %s could not be closed: %s", self.store_id, explain(exc))
-
-    # -- what it is ------------------------------------------------------------
-
-    @property
-    def state(self) -> StoreState:
-        if self._state is None:
-            self.configure()
-        assert self._state is not None
-        return self._state
-
-    @property
-    def refusal(self) -> str | None:  # type: ignore[override]
-        reason = self.state.reason
-        return f"Store {self.store_id} is read-only: {reason}" if reason else None
-
-    def require_usable(self) -> None:
-        """Raise `BadStoreConfiguration` with the reason if the store is broken."""
-        if self.state.name == "broken":
-            self._raise(self.state.reason)
-
-    def _raise(self, reason: str) -> None:
-        raise exceptions.BadStoreConfiguration(store_name=self.store_id, reason=reason)
-
-    @property
-    def driver(self) -> base.Driver[Any]:
-        """The driver; raises `BadStoreConfiguration` with the reason if there is none."""
-        self.require_usable()
-        if self._driver is None:
-            self._raise("its class has no driver, so it serves Glance's functions only")
-        assert self._driver is not None
-        return self._driver
-
-    def supports(self, protocol: Any) -> bool:
-        """Whether the driver implements *protocol* and the state allows its use.
-
-        Names for images that live elsewhere (`SupportsRegister`) do not change
-        the backend: only ``read_only = true`` forbids them.
-        """
-        if protocol not in self._supported:
-            self._supported[protocol] = self._allows(protocol)
-        return self._supported[protocol]
-
-    def _allows(self, protocol: Any) -> bool:
-        if self.state.name == "broken" or not isinstance(self._driver, protocol):
-            return False
-        if protocol is base.SupportsRegister:
-            return not self.options.read_only
-        return self.state.name == "ready" or protocol not in _WRITES
-
-    @property
-    def weight(self) -> int:
-        return int(self._option("weight") or 0)
-
-    @property
-    def description(self) -> str | None:
-        text: str | None = self._option("store_description")
-        return text
-
-    def _option(self, name: str) -> Any:
-        """An option every store has; None if its value is what is broken."""
-        if self._state is None:
-            self.configure()
-        return getattr(self.options, name, None)
-
-    @property
-    def url_prefix(self) -> str | None:
-        """What every location URI of this store begins with; None when broken."""
-        return self.driver.url_prefix if self.state.name != "broken" and self._driver else None
-
-    def get_schemes(self) -> tuple[str, ...]:
-        return tuple(self.driver_class.SCHEMES) if self.driver_class else ()
-
-    def get_store_location_class(self) -> type[StoreLocation]:
-        if self.driver_class is not None:
-            return self.driver_class.LOCATION
-        module = sys.modules[type(self).__module__]
-        return getattr(module, "StoreLocation", OpaqueLocation)
-
-    # -- images ----------------------------------------------------------------
 
     def locate(self, image_id: str) -> StoreLocation:
         """Where the store keeps, or would keep, the image; `Invalid` for a bad name."""
@@ -402,6 +184,7 @@ class Store(capabilities.StoreCapability):
             metadata.update(self.driver.location_metadata(location))
         if self.backend_group:
             metadata["store"] = self.backend_group
+        check_location_metadata(metadata)
         return metadata
 
     @capabilities.check
@@ -452,23 +235,3 @@ class Store(capabilities.StoreCapability):
             read_tenants=tuple(read_tenants or ()),
             write_tenants=tuple(write_tenants or ()),
         )
-
-
-def _mask(supports: Callable[[Any], bool]) -> int:
-    """Glance's mask for what *supports* says: never more than the types."""
-    mask = BitMasks.READ_RANDOM | BitMasks.DRIVER_REUSABLE
-    if supports(base.SupportsAdd) and supports(base.SupportsDelete):
-        mask |= BitMasks.WRITE_ACCESS
-    return int(mask)
-
-
-def explain(exc: BaseException, store_type: str = "") -> str:
-    """What went wrong and, for a missing dependency, what to install."""
-    text = getattr(exc, "msg", None) or str(exc)
-    if isinstance(exc, ImportError | exceptions.DriverLoadFailure):
-        return f"{text}: install storefs[{store_type}]" if store_type else str(text)
-    if isinstance(exc, exceptions.BadStoreConfiguration):
-        return str(text).partition("Reason: ")[2] or str(text)
-    if isinstance(exc, exceptions.GlanceStoreException):
-        return str(text)
-    return f"{type(exc).__name__}: {exc}"

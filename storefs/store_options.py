@@ -39,6 +39,15 @@ STORE_OPTIONS = [
 ]
 
 
+#: What stores have in common, registered in [glance_store].
+GLANCE_STORE_OPTIONS = [
+    cfg.StrOpt(
+        "default_backend",
+        help="The store that takes images whose store is not named.",
+    ),
+]
+
+
 class StoreOptions:
     """A store's options as attributes; the repr shows no values."""
 
@@ -68,6 +77,14 @@ def register(conf: Any, options: Iterable[cfg.Opt], group: str) -> None:
     for option in options:
         with contextlib.suppress(cfg.DuplicateOptError):
             conf.register_opt(option, group=group)
+
+
+def register_store(conf: Any, options: Iterable[cfg.Opt], store_id: str | None) -> None:
+    """Make *options* known in the store's group and in [backend_defaults]."""
+    options = list(options)
+    register(conf, options, store_id or SINGLE_STORE_GROUP)
+    if store_id:
+        register(conf, options, DEFAULTS_GROUP)
 
 
 def resolve(conf: Any, options: Iterable[cfg.Opt], group: str) -> tuple[StoreOptions, list[str]]:
