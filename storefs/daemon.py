@@ -7,10 +7,15 @@ stderr until the mount answers, so whatever goes wrong until then is seen by who
 typed the command; the parent waits that long.
 """
 
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+
+from storefs import mountpoint
+
+LOG = logging.getLogger(__name__)
 
 _READY = b"ready"
 
@@ -36,9 +41,16 @@ def _child(work: Callable[[Callable[[], None]], int], writing: int) -> int:
     os.setsid()
     try:
         return work(lambda: _leave(writing))
-    except Exception as exc:  # noqa: BLE001 - the parent's terminal is the only one to tell
-        print(f"storefs: {type(exc).__name__}: {exc}", file=sys.stderr)
-        return 1
+    except mountpoint.MountError as exc:
+        return _failed(str(exc))
+    except Exception as exc:  # noqa: BLE001 - nobody else is left to tell
+        return _failed(f"{type(exc).__name__}: {exc}")
+
+
+def _failed(reason: str) -> int:
+    LOG.error("%s", reason)
+    print(f"storefs: {reason}", file=sys.stderr)
+    return 1
 
 
 def _exit(code: int) -> None:

@@ -9,9 +9,10 @@ from storefs import opts
 
 #: words mount(8), systemd and fstab use among themselves
 GENERIC = frozenset(
-    "_netdev async atime auto defaults dev diratime exec group nodev nodiratime noexec nofail "
+    "_netdev async atime auto defaults dev diratime exec group nodev "  # noqa: SIM905
+    "nodiratime noexec nofail "
     "noatime noauto norelatime nostrictatime nosuid nouser owner relatime rw strictatime suid "
-    "sync user users".split()  # noqa: SIM905 - a list would be a page
+    "sync user users".split()
 )
 
 _FUSE = ("allow_root", "default_permissions", "fsname")

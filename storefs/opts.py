@@ -34,15 +34,6 @@ GLANCE_OPTS: tuple[cfg.Opt, ...] = (
     ),
 )
 
-#: registered by `storefs.multi_backend`; here for the documentation
-GLANCE_STORE_OPTS: tuple[cfg.Opt, ...] = (
-    cfg.StrOpt(
-        "default_backend",
-        help="The store that takes images written into the root of the mount. With one store "
-        "it is that one; with several and no default, such a write is refused.",
-    ),
-)
-
 _OCTAL = types.String(regex=r"^0*[0-7]{1,3}$", quotes=True)
 
 STOREFS_OPTS: tuple[cfg.Opt, ...] = (
@@ -132,8 +123,8 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 
 def names() -> list[str]:
-    """The names of the ``[storefs]`` options: what ``-o`` knows."""
-    return [opt.dest for opt in STOREFS_OPTS]
+    """The names of the ``[storefs]`` options that ``-o`` knows."""
+    return [opt.dest for opt in STOREFS_OPTS if opt.dest != "mountpoint"]
 
 
 def driver_opts() -> Iterator[tuple[str, list[cfg.Opt]]]:
@@ -152,7 +143,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """
     return [
         ("DEFAULT", list(GLANCE_OPTS)),
-        ("glance_store", list(GLANCE_STORE_OPTS)),
+        (store_options.SINGLE_STORE_GROUP, list(store_options.GLANCE_STORE_OPTIONS)),
         (GROUP, list(STOREFS_OPTS)),
         (store_options.DEFAULTS_GROUP, list(store_options.STORE_OPTIONS)),
         *driver_opts(),

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From mounting to unmounting: the life of one mount.
+
+It ends in one of two ways. Somebody unmounts from outside (umount, fusermount3):
+the kernel ends the conversation. Or a signal asks for it: the name is detached
+first, so nobody new comes in; who is in has `DRAIN` seconds to finish; then
+requests that hang on a store that does not answer are given up. No store can
+keep the process for ever.
+"""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+import pyfuse3
+import trio
+
+from storefs import mountpoint as mountpoints
+from storefs.fuse import kernel
+from storefs.fuse.operations import StoreOperations
+from storefs.mount_options import MountOptions
+from storefs.streams.vfs import Vfs
+
+LOG = logging.getLogger(__name__)
+
+#: pyfuse3 serves each request in a task. 99, its default, is fewer than the
+#: requests one dead store can hold; a waiting task costs some KiB.
+MAX_TASKS = 2000
+
+#: seconds for the kernel's first request to be answered
+START_TIMEOUT = 30
+
+#: seconds between a signal and the end of the conversation with the kernel
+DRAIN = 5
+
+#: seconds for requests that are under way then
+FINISH = 5
+
+#: seconds for uploads to be finished or given up
+CLOSE_TIMEOUT = 60
+
+
+def serve(
+    mountpoint: str,
+    vfs_factory: Callable[[], Vfs],
+    options: MountOptions,
+    on_ready: Callable[[], None],
+) -> int:
+    """Mount on *mountpoint* (absolute) and serve it until it is unmounted.
+
+    *on_ready* is called, in a thread, when the mount answers. The result is an
+    exit code: 0 if all went well to the end. Raises `MountError` when mounting
+    did not work.
+    """
+    vfs = vfs_factory()
+    _init(StoreOperations(vfs), mountpoint, options)
+    session = Session(mountpoint, vfs, options, on_ready)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to unmount
+    try:
+        trio.run(session.run)
+    except ExceptionGroup as group:
+        return _failed(_first(group))
+    finally:
+        LOG.info("Unmounted from %s", mountpoint)
+        session.detach()
+        pyfuse3.close(unmount=session.mount is None)
+    return 0
+
+
+def _init(operations: StoreOperations, mountpoint: str, options: MountOptions) -> None:
+    try:
+        pyfuse3.init(operations, mountpoint, options.for_fuse())
+    except RuntimeError as exc:
+        raise mountpoints.MountError(
+            f"{mountpoint} could not be mounted: the kernel or fusermount3 refused (see above); "
+            "in a container, start it with `--device /dev/fuse --cap-add SYS_ADMIN`"
+        ) from exc
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, mountpoints.MountError):
+        raise error
+    LOG.error("The mount ended with an error: %s", error, exc_info=error)
+    return 1
+
+
+class Session:
+    """One mount while it is served."""
+
+    def __init__(
+        self,
+        mountpoint: str,
+        vfs: Vfs,
+        options: MountOptions,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.mountpoint = mountpoint
+        self.vfs = vfs
+        self.options = options
+        self.on_ready = on_ready
+        self.mount = mountpoints.find(mountpoint)
+
+    async def run(self) -> None:
+        """Serve until unmounted, then bring everything to an end."""
+        async with trio.open_nursery() as background:
+            await background.start(self.vfs.serve)
+            try:
+                await self._answer()
+            finally:
+                notify_supervisor("STOPPING=1")
+                with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                    await self.vfs.close()
+                background.cancel_scope.cancel()
+
+    def detach(self) -> None:
+        """Take the mount away, if it is still there and still this one."""
+        now = mountpoints.find(self.mountpoint)
+        if now is None or self.mount is None or now.mount_id != self.mount.mount_id:
+            return
+        try:
+            mountpoints.detach(self.mountpoint, lazy=True)
+        except mountpoints.MountError as exc:
+            LOG.error("%s", exc)
+
+    async def _answer(self) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._await_signals, nursery)
+            nursery.start_soon(self._announce)
+            await pyfuse3.main(max_tasks=MAX_TASKS)
+            nursery.cancel_scope.cancel()
+
+    async def _announce(self) -> None:
+        """Wait until the kernel and we have spoken, then tell who waits for it."""
+        try:
+            with trio.fail_after(START_TIMEOUT):
+                await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
+        except (OSError, trio.TooSlowError) as exc:
+            raise mountpoints.MountError(
+                f"{self.mountpoint} was mounted but does not answer ({exc or 'time-out'}); try "
+                "again with --debug and look into the log"
+            ) from exc
+        await trio.to_thread.run_sync(self._ready, abandon_on_cancel=True)
+
+    def _ready(self) -> None:
+        if self.mount is not None:
+            kernel.tune(self.mount, self.options)
+        LOG.info("Mounted on %s", self.mountpoint)
+        self.on_ready()
+        notify_supervisor("READY=1")
+
+    async def _await_signals(
+        self, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            number = await anext(signals)
+            LOG.info("Unmounting %s (%s)", self.mountpoint, signal.Signals(number).name)
+            nursery.start_soon(self._end, nursery.cancel_scope)
+            await anext(signals)
+            LOG.warning("Unmounting at once; what is being written is lost")
+            nursery.cancel_scope.cancel()
+
+    async def _end(self, serving: trio.CancelScope) -> None:
+        await trio.to_thread.run_sync(self.detach, abandon_on_cancel=True)
+        await trio.sleep(DRAIN)
+        pyfuse3.terminate()
+        await trio.sleep(FINISH)
+        LOG.warning("Requests are still waiting for a store; giving them up")
+        serving.cancel()
+
+
+def notify_supervisor(state: str) -> None:
+    """Tell systemd, if it waits to be told: see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(state.encode("ascii"), address)
+        except OSError as exc:
+            LOG.warning("The supervisor could not be told %s: %s", state, exc.strerror)
