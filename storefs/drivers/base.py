@@ -278,6 +278,6 @@ class SupportsRegister(Protocol):
 
 @runtime_checkable
 class SupportsLocationMetadata(Protocol[L_contra]):
-    def location_metadata(self, location: L_contra) -> Mapping[str, str]:
+    def location_metadata(self, location: L_contra) -> Mapping[str, Any]:
         """What Glance keeps beside the location, for whoever reads it directly."""
         ...
