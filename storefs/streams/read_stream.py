@@ -29,9 +29,9 @@ SMALL_BLOCK = 1 * MiB
 LARGE_BLOCK = 8 * MiB
 LARGE_AFTER = 4 * MiB
 
-#: Read-ahead arrives in parallel and hence a little out of order; this far
-#: behind or ahead still belongs to the run.
-SLACK = 1 * MiB
+#: The kernel has two windows of read-ahead (8 MiB each) under way and sends them
+#: out of order; this far behind or ahead still belongs to the run.
+SLACK = 16 * MiB
 
 #: How many runs one handle may have at once (several threads over one descriptor).
 MAX_RUNS = 4
@@ -41,21 +41,22 @@ MAX_RUNS = 4
 class _Run:
     """A sequential stretch: where it began, how far it came, how many blocks to fetch ahead.
 
-    Blocks before *behind* were let go of; *active* are the offsets being answered.
+    *taken* counts the bytes asked for, *served* those answered of each block.
     """
 
     start: int
     front: int
     window: int = 1
-    behind: int = 0
-    active: list[int] = dataclasses.field(default_factory=list)
+    taken: int = 0
+    served: dict[BlockKey, int] = dataclasses.field(default_factory=dict)
 
     def extends(self, offset: int) -> bool:
         return self.front - SLACK <= offset <= self.front + SLACK and offset >= self.start
 
     @property
     def sequential(self) -> bool:
-        return self.front - self.start > SEQUENTIAL_AFTER
+        """Enough of it, and without holes: random reads meet by chance, but leave holes."""
+        return self.taken > SEQUENTIAL_AFTER and 2 * self.taken >= self.front - self.start
 
     def block(self, offset: int) -> tuple[int, int]:
         """Start and length of the block around *offset*: the same all along the run."""
@@ -101,19 +102,15 @@ class ReadStream:
         if not run.sequential and self.size is not None:
             return await self._exact(offset, length)
         self._look_ahead(run)
-        run.active.append(offset)
-        try:
-            return await self._from_blocks(run, offset, length)
-        finally:
-            run.active.remove(offset)
-            self._let_go(run, min(run.active, default=run.front) - SLACK)
+        return await self._from_blocks(run, offset, length)
 
     async def aclose(self) -> None:
         """Wait for what is being fetched, then let go of the image."""
         while self._prefetches:
             await self._idle.wait()
         for run in self._runs:
-            self._let_go(run, run.front + LARGE_BLOCK)
+            for key in run.served:
+                self._cache.drop(key)
         await self._threads.run(self._reader.close)
 
     def _follow(self, offset: int, length: int) -> _Run:
@@ -123,8 +120,9 @@ class ReadStream:
                 self._runs.remove(run)
                 break
         else:
-            run = _Run(offset, offset, behind=offset)
+            run = _Run(offset, offset)
         run.front = max(run.front, offset + length)
+        run.taken += length
         self._runs.insert(0, run)
         del self._runs[MAX_RUNS:]
         return run
@@ -153,7 +151,16 @@ class ReadStream:
         start, size = run.block(offset)
         key = self._key(start, size)
         block = await self._cache.get(key, lambda: self._fetch(key))
-        return memoryview(block)[offset - start : offset - start + length]
+        piece = memoryview(block)[offset - start : offset - start + length]
+        self._served(run, key, len(piece))
+        return piece
+
+    def _served(self, run: _Run, key: BlockKey, length: int) -> None:
+        """Let go of a block of which everything was answered: the kernel has its pages."""
+        run.served[key] = run.served.get(key, 0) + length
+        if run.served[key] >= key.length:
+            del run.served[key]
+            self._cache.drop(key)
 
     def _key(self, start: int, size: int) -> BlockKey:
         if self.size is not None:
@@ -177,6 +184,7 @@ class ReadStream:
             if self._cache.wanted(key):
                 run.window = min(run.window * 2, self._reader.max_concurrency)
                 self._prefetches += 1
+                run.served.setdefault(key, 0)
                 self._nursery.start_soon(self._prefetch, key)
 
     def _ahead(self, run: _Run) -> Iterator[BlockKey]:
@@ -198,12 +206,3 @@ class ReadStream:
             self._prefetches -= 1
             self._idle.set()
             self._idle = trio.Event()
-
-    def _let_go(self, run: _Run, end: int) -> None:
-        """Drop the run's blocks that end before *end*; the kernel has their pages."""
-        while True:
-            start, length = run.block(run.behind)
-            if start + length > end:
-                return
-            self._cache.drop(self._key(start, length))
-            run.behind = start + length

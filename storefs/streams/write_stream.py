@@ -23,6 +23,10 @@ from storefs.upload import Upload
 #: Zeros for gaps, shared by all; no part of any budget.
 ZEROS = memoryview(bytes(1024 * 1024))
 
+#: How far the writer may be ahead of the hashes beside what the store needs, bytes:
+#: a few hops' worth; more only leaves the processor's caches.
+HASH_AHEAD = 8 * 1024 * 1024
+
 #: How much one hop to a hash thread takes at most, in pieces.
 BATCH = 16
 
@@ -108,11 +112,15 @@ class WriteStream:
         """Wait for the budget; but a writer may always hold the part it is filling."""
         while True:
             self._raise()
-            held = self.position - self._returned
-            if held + length <= part or self._budget.fits(length):
+            held = self.position - self._returned + length
+            if held <= part or (held <= self._window(part) and self._budget.fits(length)):
                 self._budget.take(length)
                 return
             await self._budget.wait_given()
+
+    def _window(self, part: int) -> int:
+        """What one stream may have outstanding: a part for each lane, one being filled."""
+        return part * (self._upload.writer.max_concurrency + 1) + HASH_AHEAD
 
     def _send_part(self) -> None:
         offset = self.position - self._part_length
