@@ -28,6 +28,9 @@ from storefs.drivers.file_timeout import TimedCalls
 
 _LOG = logging.getLogger(__name__)
 
+#: Bytes. 1, 4 and 8 MiB write equally fast; 4 take few thread hops and little memory.
+PART_SIZE = 4 * 1024 * 1024
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
@@ -67,7 +70,7 @@ class FileWriter(Writer):
         self._descriptor = Descriptor(fd, self._name)
 
     def part_size(self, offset: int) -> int:
-        return 4 * 1024 * 1024
+        return PART_SIZE
 
     def pwrite(self, data: memoryview, offset: int) -> None:
         self._calls.run(functools.partial(self._write, data, offset))

@@ -2,20 +2,21 @@
 """One harness a driver: the driver, configured, and a way to its images behind its back.
 
 To put a driver under the suite, write a subclass of `Harness` and add one line
-to `HARNESSES` at the end. Its factory gets an empty directory of its own, and
-raises `Unavailable` where the server cannot be had; everything else the suite
-finds out from the driver's types.
+to `HARNESSES` at the end. It gets an empty directory of its own, and raises
+`Unavailable` where the server cannot be had; everything else the suite finds
+out from the driver's types.
 """
 
 import abc
 import os
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 
 from storefs.drivers.base import Driver
+from storefs.drivers.file import FileDriver
+from storefs.drivers.file_writer import PART_SIZE
 from storefs.drivers.memory import MemoryDriver
 
 
@@ -26,14 +27,20 @@ class Unavailable(Exception):
 class Harness(abc.ABC):
     """A configured driver over an empty store.
 
-    *name* is the key in `HARNESSES`. ``part`` is a length at which the suite
+    *name* is the key in `HARNESSES`, *driver_class* decides, before any server
+    is started, which tests the driver gets. ``part`` is a length at which the suite
     tries the sizes around it: the writer's part where there is a writer, else
     whatever block the driver reads in.
     """
 
-    name: str
-    driver: Driver[Any]
+    name: ClassVar[str]
+    driver_class: ClassVar[type[Driver[Any]]]
+    driver: Any
     part: int = 64 * 1024
+
+    @abc.abstractmethod
+    def __init__(self, directory: pathlib.Path) -> None:
+        """Start it, with *directory* to itself; `Unavailable`."""
 
     @abc.abstractmethod
     def seed(self, image_id: str, data: bytes) -> None:
@@ -66,7 +73,7 @@ def options_of(driver_class: type[Driver[Any]], **values: Any) -> Any:
     return conf.store
 
 
-def configured(driver_class: type[Driver[Any]], **values: Any) -> Driver[Any]:
+def configured(driver_class: type[Driver[Any]], **values: Any) -> Any:
     """A driver of the store ``store``."""
     return driver_class(options_of(driver_class, **values), "store")
 
@@ -75,9 +82,10 @@ class MemoryHarness(Harness):
     """There is no other program in memory: the driver's own inner steps stand in for it."""
 
     name = "memory"
+    driver_class = MemoryDriver
 
     def __init__(self, directory: pathlib.Path) -> None:
-        self.driver: MemoryDriver = configured(MemoryDriver, memory_store_part_size=self.part)
+        self.driver = configured(MemoryDriver, memory_store_part_size=self.part)
 
     def seed(self, image_id: str, data: bytes) -> None:
         self.driver.reserve(len(data))
@@ -97,9 +105,36 @@ class MemoryHarness(Harness):
         return [f"{unaccounted} bytes"] if unaccounted else []
 
 
-#: REGISTRY: one line a driver, name -> factory(empty directory). The name is
-#: what STOREFS_REQUIRE lists to turn "server missing, skipped" into a failure.
-HARNESSES: dict[str, Callable[[pathlib.Path], Harness]] = {
+class FileHarness(Harness):
+    """The other program is the shell."""
+
+    name = "file"
+    driver_class = FileDriver
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.datadir = directory / "images"
+        self.driver = configured(FileDriver, filesystem_store_datadir=str(self.datadir))
+        self.part = PART_SIZE
+
+    def seed(self, image_id: str, data: bytes) -> None:
+        (self.datadir / image_id).write_bytes(data)
+
+    def replace(self, image_id: str, data: bytes) -> None:
+        other = self.datadir.parent / "other"
+        other.write_bytes(data)
+        other.rename(self.datadir / image_id)
+
+    def remove(self, image_id: str) -> None:
+        (self.datadir / image_id).unlink()
+
+    def leftovers(self) -> list[str]:
+        return [path.name for path in self.datadir.iterdir() if path.name.startswith(".")]
+
+
+#: REGISTRY: one line a driver, name -> its harness. The name is what
+#: STOREFS_REQUIRE lists to turn "server missing, skipped" into a failure.
+HARNESSES: dict[str, type[Harness]] = {
+    "file": FileHarness,
     "memory": MemoryHarness,
 }
 
