@@ -46,7 +46,7 @@ def load(
     embedded = _add_embedded(conf, explicit=bool(files or directories))
     multi_backend.register_store_opts(conf, reserved(conf))
     if embedded:
-        conf.set_override("filesystem_store_datadir", embedded, group=EMBEDDED)
+        conf.set_default("filesystem_store_datadir", embedded, group=EMBEDDED)
     _check_default(conf)
     return conf
 

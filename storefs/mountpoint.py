@@ -172,7 +172,7 @@ def is_dead(path: str, timeout: float = 2.0) -> bool:
     not dead.
     """
     try:
-        ask(lambda: os.stat(path), timeout)
+        ask(lambda: os.statvfs(path), timeout)  # a stat may be answered from the kernel's cache
     except OSError as exc:
         return exc.errno == errno.ENOTCONN
     return False
