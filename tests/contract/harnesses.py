@@ -16,6 +16,7 @@ from oslo_config import cfg
 
 from storefs.drivers.base import Driver
 from storefs.drivers.file import FileDriver
+from storefs.drivers.file_datadirs import TEMPORARY
 from storefs.drivers.file_writer import PART_SIZE
 from storefs.drivers.memory import MemoryDriver
 
@@ -37,6 +38,8 @@ class Harness(abc.ABC):
     driver_class: ClassVar[type[Driver[Any]]]
     driver: Any
     part: int = 64 * 1024
+    #: what must not show in any repr, message or log
+    secrets: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def __init__(self, directory: pathlib.Path) -> None:
@@ -128,7 +131,7 @@ class FileHarness(Harness):
         (self.datadir / image_id).unlink()
 
     def leftovers(self) -> list[str]:
-        return [path.name for path in self.datadir.iterdir() if path.name.startswith(".")]
+        return [path.name for path in self.datadir.iterdir() if path.name.startswith(TEMPORARY)]
 
 
 #: REGISTRY: one line a driver, name -> its harness. The name is what
