@@ -81,10 +81,9 @@ def assignments(conf: Any) -> Iterator[Assignment]:
 
 def find_option(conf: Any, group: str, names: Collection[str]) -> tuple[str, int] | None:
     """File and line of the assignment that counts: the last one."""
-    wanted = {_plain(name) for name in names}
     place = None
     for found in assignments(conf):
-        if found.group.lower() == group.lower() and _plain(found.option) in wanted:
+        if found.group.lower() == group.lower() and found.option in names:
             place = found.file, found.line
     return place
 
@@ -99,15 +98,10 @@ def unknown_options(conf: Any, store_ids: Iterable[str]) -> list[UnknownOption]:
     return [
         UnknownOption(*found, _closest(found.option, known[found.group.lower()]))
         for found in assignments(conf)
-        if found.group.lower() in known
-        and _plain(found.option) not in map(_plain, known[found.group.lower()])
+        if found.group.lower() in known and found.option not in known[found.group.lower()]
     ]
 
 
 def _closest(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(_plain(name), list(known), 1)), None)
-
-
-def _plain(name: str) -> str:
-    """oslo.config takes an option's name with dashes as well."""
-    return name.replace("-", "_")
+    """oslo.config knows an option only by its name with underscores."""
+    return next(iter(difflib.get_close_matches(name.replace("-", "_"), list(known), 1)), None)

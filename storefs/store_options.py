@@ -113,7 +113,7 @@ def _value(conf: Any, option: cfg.Opt, groups: Iterable[str]) -> Any:
 
 
 def _fault(conf: Any, option: cfg.Opt, group: str, exc: Exception) -> str:
-    place = config_files.find_option(conf, group, {option.dest, option.name})
+    place = config_files.find_option(conf, group, {option.dest})
     where = f"{place[0]}:{place[1]}: " if place else ""
     detail = str(exc).rpartition("is not valid: ")[2]
     why = "its value is not valid" if option.secret else detail
