@@ -244,18 +244,19 @@ class ConfiguredStore(capabilities.StoreCapability):
         return self.state.name == "ready" or protocol not in _WRITES
 
     @property
+    def store_conf(self) -> store_options.StoreOptions:
+        """The resolved options, under the name Glance reads them by."""
+        _ = self.state
+        return self.options
+
+    @property
     def weight(self) -> int:
-        return int(self._option("weight") or 0)
+        return int(getattr(self.store_conf, "weight", None) or 0)
 
     @property
     def description(self) -> str | None:
-        text: str | None = self._option("store_description")
+        text: str | None = getattr(self.store_conf, "store_description", None)
         return text
-
-    def _option(self, name: str) -> Any:
-        """An option every store has; None if its value is what is broken."""
-        _ = self.state
-        return getattr(self.options, name, None)
 
     @property
     def url_prefix(self) -> str | None:

@@ -146,7 +146,6 @@ def add_with_multihash(
     *scheme* means nothing. Checks come in this order: `UnknownHashingAlgo`,
     `StoreAddDisabled`, `Duplicate`, and only then is *data* read.
     """
-    new_digest(hashing_algo)
     store = _target(conf, backend)
     return store_add_to_backend_with_multihash(
         image_id, data, size, hashing_algo, store, context, verifier

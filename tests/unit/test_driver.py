@@ -98,7 +98,7 @@ def test_an_option_is_the_stores_own_or_the_shared_default_or_the_documented_one
     assert options.options.memory_store_capacity == 200
     assert options.options.memory_store_part_size == 10
     assert (options.weight, options.description) == (7, None)
-    assert options.options.read_only is False
+    assert options.store_conf.read_only is False
 
 
 def test_a_value_set_by_a_program_counts_like_one_in_the_group(parse: Parse) -> None:
@@ -137,7 +137,8 @@ def test_the_single_store_has_glances_group(parse: Parse) -> None:
 def test_options_others_registered_first_are_no_conflict(parse: Parse) -> None:
     conf = parse("[s]\nweight = 3\nmemory_store_capacity = 9")
     conf.register_opt(cfg.IntOpt("weight", default=50, help="another"), group="s")
-    conf.register_opt(cfg.IntOpt("memory_store_part_size", default=None), group="s")
+    for group in ("s", "backend_defaults"):
+        conf.register_opt(cfg.IntOpt("memory_store_part_size", default=None), group=group)
     conf.register_opt(cfg.StrOpt("store_description", help="another"), group="backend_defaults")
     store = Store(conf, "s", MemoryDriver)
     store.configure()
@@ -305,6 +306,15 @@ def test_a_store_can_be_configured_again(parse: Parse) -> None:
     store.configure()
     assert store.supports(base.SupportsAdd)
     assert store.is_capable(BitMasks.WRITE_ACCESS)
+
+
+def test_configuring_again_closes_the_former_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, closed = make(), []
+    monkeypatch.setattr(MemoryDriver, "close", lambda driver: closed.append(driver))
+    former = store.driver
+    store.configure()
+    assert closed == [former]
+    assert store.driver is not former
 
 
 class Closing(PlainDriver):
@@ -502,6 +512,13 @@ def test_properties_are_set_afterwards_where_they_cannot_be_staged() -> None:
     result = store.add("x", [b"abc"], 0, "sha256")
     kept = store.driver.properties(store.locate("x"))
     assert (kept["md5"], kept["os_hash_algo"]) == (result.checksum, "sha256")
+
+
+def test_staged_properties_are_not_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    monkeypatch.setattr(MemoryDriver, "set_properties", Forgetful.set_properties)
+    store.add("x", [b"abc"], 0, "sha256")
+    assert store.driver.properties(store.locate("x"))["os_hash_algo"] == "sha256"
 
 
 class Forgetful(Unstaged):
