@@ -152,8 +152,8 @@ class FileDriver(
             default=75,
             min=1,
             max=100,
-            help="At what percentage of filesystem_store_thread_pool_size in use a warning is "
-            "logged.",
+            help="At what percentage of filesystem_store_thread_pool_size hanging a warning "
+            "is logged.",
         ),
     )
 
@@ -206,7 +206,7 @@ class FileDriver(
             return image_info(location.image_id, path, status)
 
     def open(self, location: FileLocation) -> Reader:
-        return self._call(self._open, location, discard=Reader.close)
+        return self._call(self._open, location, discard=lambda late: late.close())
 
     def _open(self, location: FileLocation) -> Reader:
         with translated(location.image_id, EACCES=exceptions.Forbidden, EPERM=exceptions.Forbidden):
@@ -214,7 +214,7 @@ class FileDriver(
             return FileReader(path, location.image_id, self._calls)
 
     def create(self, location: FileLocation, size: int | None, *, replace: bool = False) -> Writer:
-        return self._call(self._create, location, size, replace, discard=Writer.abort)
+        return self._call(self._create, location, size, replace, discard=lambda late: late.abort())
 
     def _create(self, location: FileLocation, size: int | None, replace: bool) -> Writer:
         if self.writable:
@@ -316,7 +316,7 @@ class FileDriver(
         return found
 
     def _call(
-        self, method: Callable[..., T], *args: Any, discard: Callable[[T], None] | None = None
+        self, method: Callable[..., T], *args: Any, discard: Callable[[T], object] | None = None
     ) -> T:
         function = functools.partial(method, *args)
         return self._calls.run(function, discard) if discard else self._calls.run(function)

@@ -2,6 +2,7 @@
 """A file descriptor that several threads use and any of them may close."""
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -19,7 +20,7 @@ def open_regular(path: str) -> int:
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)
-    raise FileNotFoundError(f"{path} is not a regular file")
+    raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
 
 
 class Descriptor:

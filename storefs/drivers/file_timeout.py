@@ -7,7 +7,6 @@ one that hangs for good must not keep the process from ending.
 """
 
 import concurrent.futures
-import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -24,16 +23,11 @@ def _nothing(_result: Any) -> None:
     pass
 
 
-def _discard_late(discard: Callable[[T], None], late: "concurrent.futures.Future[T]") -> None:
-    if late.exception() is None:
-        discard(late.result())
-
-
 class TimedCalls:
     """Runs calls in up to *threads* threads, each for up to *timeout* seconds.
 
     With a *timeout* of 0 a call is made directly. When *threshold* percent of
-    the threads are taken a warning says so: the server has stopped answering.
+    the threads hang a warning says so: soon every call will have to wait.
     """
 
     def __init__(self, store_id: str, timeout: int, threads: int, threshold: int) -> None:
@@ -43,9 +37,9 @@ class TimedCalls:
         self._alarm = max(1, threads * threshold // 100)
         self._slots = threading.BoundedSemaphore(threads)
         self._lock = threading.Lock()
-        self._busy = 0
+        self._hanging = 0
 
-    def run(self, function: Callable[[], T], discard: Callable[[T], None] = _nothing) -> T:
+    def run(self, function: Callable[[], T], discard: Callable[[T], object] = _nothing) -> T:
         """What *function* returns or raises, or `TimeoutError` when that takes too long.
 
         A result that comes after that is given to *discard*.
@@ -59,26 +53,35 @@ class TimedCalls:
         done, _ = concurrent.futures.wait([future], self._timeout)
         if done:
             return future.result()
-        future.add_done_callback(functools.partial(_discard_late, discard))
+        self._give_up(future, discard)
         raise exceptions.TimeoutError(timeout=self._timeout)
 
     def _work(self, future: "concurrent.futures.Future[T]", function: Callable[[], T]) -> None:
-        self._count(1)
         try:
             future.set_result(function())
         except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
             future.set_exception(exc)
         finally:
-            self._count(-1)
             self._slots.release()
+
+    def _give_up(
+        self, future: "concurrent.futures.Future[T]", discard: Callable[[T], object]
+    ) -> None:
+        def late(_future: "concurrent.futures.Future[T]") -> None:
+            self._count(-1)
+            if future.exception() is None:
+                discard(future.result())
+
+        self._count(1)
+        future.add_done_callback(late)
 
     def _count(self, change: int) -> None:
         with self._lock:
-            self._busy += change
-            reached = change > 0 and self._busy == self._alarm
-        if reached and self._threads > 1:
+            self._hanging += change
+            reached = change > 0 and self._hanging == self._alarm
+        if reached:
             _LOG.warning(
-                "store %s: %d of %d threads wait for its file system; is its server answering?",
+                "store %s: %d of %d threads hang in its file system; is its server answering?",
                 self._store_id,
                 self._alarm,
                 self._threads,

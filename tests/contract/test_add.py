@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import itertools
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -137,6 +138,19 @@ def test_another_size_than_told_is_invalid_and_nothing_is_left(harness: Harness,
     assert harness.leftovers() == []
     add(harness.driver, "image", b"ten bytes.", size=10)
     assert read(harness.driver, "image") == b"ten bytes."
+
+
+def test_bytes_beyond_the_size_are_noticed_at_once(harness: Harness) -> None:
+    def endless() -> Iterator[bytes]:
+        for number in range(harness.part, 9 * harness.part, harness.part):
+            yield pattern(harness.part, number)
+        raise AssertionError("read on and on")
+
+    upload = Upload(_create(harness), 2 * harness.part)
+    with pytest.raises(exceptions.Invalid, match="Size exceeds"):
+        upload.feed(endless())
+    upload.abort()
+    assert not _exists(harness)
 
 
 def test_nothing_is_seen_before_the_commit(harness: Harness) -> None:

@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file driver's own: its directories, permissions, metadata, holes and traps."""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import pathlib
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from storefs import exceptions
+from storefs.drivers import file_publish
+from storefs.drivers.file import FileDriver
+from tests.contract.harnesses import configured
+from tests.contract.images import add, listed, read, write
+
+
+def _driver(path: pathlib.Path | str, **options: Any) -> Any:
+    return configured(FileDriver, filesystem_store_datadir=str(path), **options)
+
+
+def _driver_of(*datadirs: str, **options: Any) -> Any:
+    return configured(FileDriver, filesystem_store_datadirs=list(datadirs), **options)
+
+
+@pytest.fixture
+def two(tmp_path: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Two data directories."""
+    high, low = tmp_path / "high", tmp_path / "low"
+    high.mkdir()
+    low.mkdir()
+    return high, low
+
+
+# -- data directories
+
+
+def test_the_data_directory_is_made(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path / "a" / "b")
+    add(driver, "image", b"bytes")
+    assert (tmp_path / "a" / "b" / "image").read_bytes() == b"bytes"
+    assert driver.url_prefix == f"file://{tmp_path}/a/b"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"filesystem_store_datadir": ""}, "set filesystem_store_datadir"),
+        ({"filesystem_store_datadir": "/x", "filesystem_store_datadirs": ["/y"]}, "not both"),
+        ({"filesystem_store_datadirs": ["/x:1", "/x:2"]}, "/x two priorities"),
+        ({"filesystem_store_datadirs": ["/x:high"]}, "'/x:high' is no number"),
+        ({"filesystem_store_datadirs": [":1"]}, "no path in ':1'"),
+        ({"filesystem_store_datadir": "/dev/null/x"}, "/dev/null/x cannot be used"),
+        ({"filesystem_store_file_perm": 689}, "689 are no octal"),
+        ({"filesystem_store_file_perm": 7777}, "7777 are no octal"),
+        ({"filesystem_store_file_perm": 60}, "does not let the owner read"),
+    ],
+)
+def test_a_bad_configuration_says_which_option(
+    options: Mapping[str, Any], reason: str, tmp_path: pathlib.Path
+) -> None:
+    options = {"filesystem_store_datadir": str(tmp_path), **options}
+    if "filesystem_store_datadirs" in options and options["filesystem_store_datadir"] != "/x":
+        del options["filesystem_store_datadir"]
+    with pytest.raises(exceptions.BadStoreConfiguration, match=reason):
+        configured(FileDriver, **options)
+
+
+def test_a_directory_named_twice_with_one_priority_is_a_warning(
+    tmp_path: pathlib.Path, expect_log: Any
+) -> None:
+    add(_driver_of(f"{tmp_path}:5", f"{tmp_path}/:5"), "image", b"bytes")
+    expect_log(f"names {tmp_path} twice")
+
+
+def test_the_highest_priority_with_room_is_chosen(two: Any) -> None:
+    high, low = two
+    driver = _driver_of(f"{low}:1", f"{high}:2")
+    location = driver.locate("image")
+    writer = driver.create(location, 5)
+    write(writer, b"bytes")
+    writer.commit(5)
+    assert (high / "image").exists()
+    assert location.get_uri() == f"file://{high}/image"
+
+
+def test_an_image_that_fits_nowhere_is_refused_at_once(two: Any) -> None:
+    driver = _driver_of(*map(str, two))
+    with pytest.raises(exceptions.StorageFull, match=str(two[0])):
+        driver.create(driver.locate("image"), 1 << 60)
+    assert os.listdir(two[0]) == os.listdir(two[1]) == []
+
+
+def test_an_image_is_found_in_any_directory(two: Any) -> None:
+    high, low = two
+    driver = _driver_of(f"{high}:2", f"{low}:1")
+    (low / "image").write_bytes(b"low")
+    assert read(driver, "image") == b"low"
+    with pytest.raises(exceptions.Duplicate):
+        driver.create(driver.locate("image"), None)
+    driver.delete(driver.locate("image"))
+    assert not (low / "image").exists()
+
+
+def test_an_image_in_two_directories_is_one_image(two: Any) -> None:
+    high, low = two
+    driver = _driver_of(f"{high}:2", f"{low}:1")
+    (high / "image").write_bytes(b"high")
+    (low / "image").write_bytes(b"lower")
+    assert listed(driver) == {"image": 4}
+    assert read(driver, "image") == b"high"
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_replaced_image_does_not_remain_in_the_other_directory(two: Any, where: int) -> None:
+    driver = _driver_of(f"{two[0]}:2", f"{two[1]}:1")
+    for directory in (two[where], two[1]):
+        (directory / "image").write_bytes(b"old")
+    add(driver, "image", b"new", replace=True)
+    assert read(driver, "image") == b"new"
+    assert [(d / "image").exists() for d in two].count(True) == 1
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_rename_replaces_the_target_in_the_other_directory(two: Any, where: int) -> None:
+    driver = _driver_of(f"{two[0]}:2", f"{two[1]}:1")
+    (two[where] / "source").write_bytes(b"source")
+    (two[1 - where] / "target").write_bytes(b"target")
+    driver.rename(driver.locate("source"), driver.locate("target"))
+    assert read(driver, "target") == b"source"
+    assert listed(driver) == {"target": 6}
+    driver.delete(driver.locate("target"))
+    assert listed(driver) == {}
+
+
+def test_two_that_commit_in_two_directories_do_not_both_win(two: Any) -> None:
+    driver = _driver_of(f"{two[0]}:2", f"{two[1]}:1")
+    first = driver.create(driver.locate("image"), None)
+    other = _driver_of(f"{two[1]}:2", f"{two[0]}:1")
+    second = other.create(other.locate("image"), None)
+    first.commit(0)
+    with pytest.raises(exceptions.Duplicate):
+        second.commit(0)
+    assert os.listdir(two[1]) == []
+
+
+def test_capacity_counts_a_file_system_once(two: Any) -> None:
+    one, both = _driver(two[0]).capacity(), _driver_of(*map(str, two)).capacity()
+    assert both.total == one.total == os.statvfs(two[0]).f_blocks * os.statvfs(two[0]).f_frsize
+
+
+# -- permissions and metadata
+
+
+@pytest.mark.parametrize(
+    ("perm", "file_mode", "dir_mode"),
+    [(640, 0o640, 0o710), (644, 0o644, 0o711), (600, 0o600, 0o700), (0, 0o604, 0o700)],
+)
+def test_permissions(tmp_path: pathlib.Path, perm: int, file_mode: int, dir_mode: int) -> None:
+    tmp_path.chmod(0o700)
+    before = os.umask(0o062)
+    try:
+        add(_driver(tmp_path, filesystem_store_file_perm=perm), "image", b"bytes")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "image").stat().st_mode) == file_mode
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == dir_mode
+
+
+def _metadata_driver(tmp_path: pathlib.Path, content: str) -> Any:
+    (tmp_path / "metadata.json").write_text(content)
+    return _driver(
+        tmp_path / "images", filesystem_store_metadata_file=str(tmp_path / "metadata.json")
+    )
+
+
+def test_the_metadata_of_the_mount_an_image_lies_in(tmp_path: pathlib.Path) -> None:
+    entries = [
+        {"id": "near", "mountpoint": f"{tmp_path}/images"},
+        {"id": "far", "mountpoint": f"{tmp_path}"},
+        {"id": "namesake", "mountpoint": f"{tmp_path}/im"},
+    ]
+    driver = _metadata_driver(tmp_path, json.dumps(entries))
+    metadata = driver.location_metadata(driver.locate("image"))
+    assert metadata == entries[0]
+    metadata["store"] = "changed"
+    assert driver.location_metadata(driver.locate("image")) == entries[0]
+
+
+def test_the_metadata_of_another_mount_is_none(tmp_path: pathlib.Path) -> None:
+    driver = _metadata_driver(tmp_path, json.dumps({"id": "x", "mountpoint": "/elsewhere"}))
+    assert driver.location_metadata(driver.locate("image")) == {}
+
+
+@pytest.mark.parametrize("content", ["", "3", '{"id": "x"}', '[{"id": 1, "mountpoint": "/"}]'])
+def test_a_bad_metadata_file_is_a_bad_configuration(tmp_path: pathlib.Path, content: str) -> None:
+    with pytest.raises(exceptions.BadStoreConfiguration, match=r"metadata\.json"):
+        _metadata_driver(tmp_path, content)
+
+
+# -- traps
+
+
+@pytest.fixture
+def trapped(tmp_path: pathlib.Path) -> Any:
+    """A data directory with everything that is no image."""
+    datadir = tmp_path / "images"
+    datadir.mkdir()
+    (tmp_path / "secret").write_bytes(b"secret")
+    (datadir / "link").symlink_to(tmp_path / "secret")
+    (datadir / "dangling").symlink_to(tmp_path / "nothing")
+    (datadir / "directory").mkdir()
+    os.mkfifo(datadir / "fifo")
+    return _driver(datadir)
+
+
+TRAPS = ["link", "dangling", "directory", "fifo"]
+
+
+def test_only_regular_files_are_listed(trapped: Any) -> None:
+    assert listed(trapped) == {}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_only_regular_files_are_images(trapped: Any, name: str) -> None:
+    for method in (trapped.stat, trapped.open, trapped.delete, trapped.properties):
+        with pytest.raises(exceptions.NotFound):
+            method(trapped.locate(name))
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_what_is_no_image_takes_a_name_nonetheless(trapped: Any, name: str) -> None:
+    with pytest.raises(exceptions.Duplicate):
+        trapped.create(trapped.locate(name), None)
+
+
+def test_replacing_a_link_does_not_follow_it(trapped: Any, tmp_path: pathlib.Path) -> None:
+    add(trapped, "link", b"image", replace=True)
+    assert (tmp_path / "secret").read_bytes() == b"secret"
+    assert read(trapped, "link") == b"image"
+
+
+def test_a_file_that_becomes_a_fifo_hangs_nobody(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = _driver(tmp_path)
+    (tmp_path / "image").write_bytes(b"bytes")
+    found = driver._find(driver.locate("image"))
+    (tmp_path / "image").unlink()
+    os.mkfifo(tmp_path / "image")
+    monkeypatch.setattr(driver, "_find", lambda _location: found)
+    with pytest.raises(exceptions.NotFound):
+        driver.open(driver.locate("image"))
+
+
+def test_no_uri_leads_out(tmp_path: pathlib.Path, trapped: Any) -> None:
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "images")
+    add(trapped, "image", b"bytes")
+    outside = [
+        f"file://{tmp_path}/secret",
+        f"file://{tmp_path}/images/../secret",
+        f"file://{tmp_path}/images/directory/../../secret",
+        f"file://{tmp_path}/images/..",
+        f"file://{tmp_path}/images/",
+        f"file://{tmp_path}/images/directory/image",
+        f"file://{tmp_path}/images/.storefs-upload-1",
+        "file://images/image",
+        "file:///",
+    ]
+    for uri in outside:
+        location = trapped.LOCATION(None)
+        location.parse_uri(uri)
+        for method in (trapped.stat, trapped.open, trapped.delete, trapped.properties):
+            with pytest.raises(exceptions.BadStoreUri):
+                method(location)
+        with pytest.raises(exceptions.BadStoreUri):
+            trapped.create(location, None)
+        with pytest.raises(exceptions.BadStoreUri):
+            trapped.rename(trapped.locate("image"), location)
+    inside = trapped.LOCATION(None)
+    inside.parse_uri(f"filesystem://{tmp_path}/elsewhere/image")
+    assert trapped.stat(inside).size == 5
+
+
+def test_names_of_temporaries_are_invalid(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path)
+    for name in (".storefs-upload-1", ".storefs-", "\ud800"):
+        with pytest.raises(exceptions.Invalid):
+            driver.locate(name)
+
+
+def test_a_name_too_long_is_invalid(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path)
+    location = driver.locate("n" * 300)
+    for call in (driver.stat, driver.open, driver.delete, lambda at: driver.create(at, None)):
+        with pytest.raises(exceptions.Invalid):
+            call(location)
+
+
+def test_a_name_that_is_not_unicode_is_a_name(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path)
+    (tmp_path / os.fsdecode(b"\xff\xfe")).write_bytes(b"bytes")
+    assert listed(driver) == {os.fsdecode(b"\xff\xfe"): 5}
+    assert read(driver, os.fsdecode(b"\xff\xfe")) == b"bytes"
+
+
+@pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
+def test_a_file_written_in_place_is_a_changed_image(tmp_path: pathlib.Path, change: str) -> None:
+    driver = _driver(tmp_path)
+    add(driver, "image", b"0123456789")
+    location = driver.locate("image")
+    driver.set_properties(location, {"mtime_ns": "1600000000000000000", "md5": "1"})
+    with contextlib.closing(driver.open(location)) as reader:
+        with open(tmp_path / "image", "r+b") as file:
+            if change == "shrink":
+                file.truncate(5)
+            else:
+                file.seek(0, os.SEEK_END if change == "grow" else os.SEEK_SET)
+                file.write(b"changed")
+        for offset in (0, 7):
+            with pytest.raises(exceptions.ImageChanged):
+                reader.pread(3, offset)
+        assert driver.stat(location).version != reader.info.version
+    assert "md5" not in driver.properties(location)
+    driver.set_properties(location, {"mtime_ns": "1600000000000000000"})
+    assert driver.properties(location) == {"mtime_ns": "1600000000000000000"}
+
+
+def test_images_given_one_mtime_and_size_are_different_versions(tmp_path: pathlib.Path) -> None:
+    """Even if the file system gives the second the inode of the first."""
+    driver = _driver(tmp_path)
+    versions = set()
+    for data in (b"first", b"other", b"third"):
+        writer = driver.create(driver.locate("image"), None, replace=True)
+        write(writer, data)
+        writer.stage({"mtime_ns": "1600000000000000000"})
+        writer.commit(5)
+        versions.add(driver.stat(driver.locate("image")).version)
+    assert len(versions) == 3
+
+
+# -- holes
+
+
+def test_thin_provisioning_leaves_holes(tmp_path: pathlib.Path) -> None:
+    block = 64 * 1024
+    data = bytes(10 * block) + b"\1" * block + bytes(5 * block) + b"\0\1" + bytes(20 * block)
+    thick, thin = tmp_path / "thick", tmp_path / "thin"
+    for directory, on in ((thick, False), (thin, True)):
+        driver = _driver(directory, filesystem_thin_provisioning=on)
+        add(driver, "image", data)
+        assert read(driver, "image") == data
+        info = driver.stat(driver.locate("image"))
+        assert info.allocated == (directory / "image").stat().st_blocks * 512
+    assert (thick / "image").stat().st_blocks * 512 >= len(data)
+    assert (thin / "image").stat().st_blocks * 512 <= 2 * block + 4096
+
+
+def test_all_zeros_take_no_space(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path, filesystem_thin_provisioning=True)
+    add(driver, "image", bytes(9 << 20))
+    assert driver.stat(driver.locate("image")).size == 9 << 20
+    assert (tmp_path / "image").stat().st_blocks <= 8
+
+
+def test_skipped_parts_are_holes_always(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path)
+    writer = driver.create(driver.locate("image"), None)
+    writer.skip(4 << 20, 0)
+    writer.commit(4 << 20)
+    assert read(driver, "image") == bytes(4 << 20)
+    assert (tmp_path / "image").stat().st_blocks <= 8
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 7, 100])
+def test_runs_of_data_and_holes_make_up_the_whole(block: int) -> None:
+    data = b"\0\0\0\0\1\0\0\0\0\0\0\2\2\2\2\0\0\0\0\0\0\0"
+    rebuilt = bytearray(len(data))
+    for piece, at in file_publish.data_runs(memoryview(data), block):
+        rebuilt[at : at + len(piece)] = piece
+        assert any(piece)
+    assert bytes(rebuilt) == data
+
+
+# -- properties
+
+
+def test_hashes_are_kept_as_extended_attributes(tmp_path: pathlib.Path) -> None:
+    add(_driver(tmp_path), "image", b"bytes")
+    kept = os.getxattr(tmp_path / "image", "user.storefs.md5").decode()
+    assert kept == "4b3a6218bb3e3a7303e8a171a60fcf92"
+    assert _driver(tmp_path).properties(_driver(tmp_path).locate("image"))["md5"] == kept
+
+
+def test_a_file_system_without_attributes_keeps_the_mtime(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_args: Any, **_more: Any) -> Any:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    for name in ("getxattr", "setxattr", "listxattr"):
+        monkeypatch.setattr(os, name, unsupported)
+    driver = _driver(tmp_path)
+    add(driver, "image", b"bytes")
+    location = driver.locate("image")
+    driver.set_properties(location, {"md5": "1", "mtime_ns": "1600000000000000000"})
+    assert driver.properties(location) == {"mtime_ns": "1600000000000000000"}
+    assert driver.stat(location).mtime_ns == 1600000000000000000
+    assert read(driver, "image") == b"bytes"
+
+
+def test_the_stamp_is_no_property(tmp_path: pathlib.Path) -> None:
+    driver = _driver(tmp_path)
+    add(driver, "image", b"bytes")
+    location = driver.locate("image")
+    assert "stamp" not in driver.properties(location)
+    with pytest.raises(exceptions.Invalid):
+        driver.set_properties(location, {"stamp": "1"})
+
+
+@pytest.mark.parametrize("mtime_ns", [10**30, -(10**30)])
+def test_an_mtime_no_file_can_have_is_invalid(tmp_path: pathlib.Path, mtime_ns: int) -> None:
+    driver = _driver(tmp_path)
+    add(driver, "image", b"bytes")
+    with pytest.raises(exceptions.Invalid):
+        driver.set_properties(driver.locate("image"), {"mtime_ns": str(mtime_ns)})
+
+
+def test_nothing_is_logged_by_a_plain_start(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    add(_driver(tmp_path), "image", b"bytes")
+    assert caplog.records == []
