@@ -127,7 +127,7 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
         return self._stat(location)
 
     def open(self, location: HttpLocation) -> RangedHttp:
-        return RangedHttp.open(self._transport, _origin(location), location.image_id)
+        return RangedHttp.open(self._transport, _origin(location), self._name(location))
 
     def list(self) -> Iterator[ImageInfo]:
         """The catalogue's names; size None where a server does not tell in time."""
@@ -149,11 +149,11 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
         origin = _origin(location)
         found = retried(lambda: self._head(origin, patience))
         if found.size:
-            return found.info(location.image_id)
+            return found.info(self._name(location))
         # A length of 0 is also what some servers say to any HEAD.
         answer = probe(self._transport, origin, patience)
         answer.discard()
-        return pinned_by(answer).info(location.image_id)
+        return pinned_by(answer).info(self._name(location))
 
     def _head(self, origin: Origin, patience: float | None) -> Validators:
         """What HEAD tells; no size where it is refused."""
@@ -164,6 +164,14 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
         if answer.status != 200:
             raise answer.refusal()
         return Validators.of(answer)
+
+    def _name(self, location: HttpLocation) -> str:
+        """What the store calls it: a name that leads back to it, without credentials."""
+        if location.image_id:
+            return location.image_id
+        url = location.get_uri()
+        named = (name for name, other in self._catalog.urls().items() if other == url)
+        return next(named, urllib.parse.quote(location.safe_uri(), safe=""))
 
     def _parsed(self, url: str, image_id: str = "") -> HttpLocation:
         location = HttpLocation(None)

@@ -17,6 +17,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 class HttpLocation(StoreLocation):
     """A URL in the parts Glance knows, or, with no *netloc*, a name without one.
 
+    *image_id* is the name it was looked up by, and empty for a parsed URI.
     *netloc* is host and port, *path* begins with ``/`` and includes no query;
     *user* and *password* are quoted as in the URL, and None without.
     """
@@ -62,7 +63,6 @@ class HttpLocation(StoreLocation):
         self.user, self.password = credentials.split(":", 1) if at else (None, None)
         self.scheme, self.netloc = parts.scheme, netloc
         self.path, self.query = parts.path, parts.query
-        self.image_id = self.image_id or urllib.parse.quote(self.safe_uri(), safe="")
 
 
 def _bad(reason: str) -> exceptions.BadStoreUri:

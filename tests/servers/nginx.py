@@ -168,6 +168,8 @@ def _redirects() -> str:
         lines.append(f"location ~ ^/r{status}/abs/(.*)$ {absolute}")
         lines.append(f"location ~ ^/r{status}/rel/(.*)$ {{ return {status} ../../images/$1; }}")
     lines.append("location ~ ^/hops1/(.*)$ { return 302 /images/$1; }")
-    for hops in range(2, 10):
-        lines.append(f"location ~ ^/hops{hops}/(.*)$ {{ return 302 /hops{hops - 1}/$1; }}")
+    lines += [
+        f"location ~ ^/hops{hops}/(.*)$ {{ return 302 /hops{hops - 1}/$1; }}"
+        for hops in range(2, 10)
+    ]
     return "\n        ".join(lines)
