@@ -87,6 +87,12 @@ class Store(ConfiguredStore):
     READ_CHUNKSIZE = READ_CHUNKSIZE
     WRITE_CHUNKSIZE = READ_CHUNKSIZE
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Every ``add`` can be called without the algorithm, whoever wrote it."""
+        super().__init_subclass__(**kwargs)
+        if "add" in vars(cls):
+            setattr(cls, "add", back_compat_add(vars(cls)["add"]))  # noqa: B010 - mypy
+
     def locate(self, image_id: str) -> StoreLocation:
         """Where the store keeps, or would keep, the image; `Invalid` for a bad name."""
         location: StoreLocation = self.driver.locate(image_id)
