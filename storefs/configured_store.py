@@ -208,7 +208,7 @@ class ConfiguredStore(capabilities.StoreCapability):
     @property
     def refusal(self) -> str | None:  # type: ignore[override]
         reason = self.state.reason
-        return f"Store {self.store_id} is read-only: {reason}" if reason else None
+        return f"Store {self.store_id} is not writable: {reason}" if reason else None
 
     def require_usable(self) -> None:
         """Raise `BadStoreConfiguration` with the reason if the store is broken."""

@@ -210,7 +210,9 @@ def test_read_only_takes_the_writes_away() -> None:
     assert (store.state.name, store.state.reason) == ("read-only", "read_only is set")
     assert not any(store.supports(protocol) for protocol in WRITES)
     assert store.supports(base.SupportsList)
-    with pytest.raises(exceptions.StoreAddDisabled, match="s is read-only: read_only is set"):
+    with pytest.raises(
+        exceptions.StoreAddDisabled, match="Store s is not writable: read_only is set"
+    ):
         store.add("x", [b""], 0, "sha512")
     with pytest.raises(exceptions.StoreAddDisabled, match="read_only is set"):
         store.begin(store.locate("x"))

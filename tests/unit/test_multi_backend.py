@@ -424,7 +424,9 @@ def test_checks_come_in_glances_order(parse: Parse) -> None:
     for name in ("nonsense", "shake_128"):
         with pytest.raises(exceptions.UnknownHashingAlgo):
             add("b", name)
-    with pytest.raises(exceptions.StoreAddDisabled, match="Store b is read-only"):
+    with pytest.raises(
+        exceptions.StoreAddDisabled, match="Store b is not writable: read_only is set"
+    ):
         add("b", "sha512")
     with pytest.raises(exceptions.Duplicate):
         add("a", "sha512")
