@@ -17,10 +17,13 @@ OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def open_regular(path: str) -> int:
     """Open *path* for reading; FileNotFoundError if it is no regular file."""
     fd = os.open(path, os.O_RDONLY | OPEN_FLAGS)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
+    except OSError:
+        os.close(fd)
+        raise
 
 
 class Descriptor:

@@ -99,7 +99,7 @@ class FileWriter(Writer):
                 self._finish(fd, size)
                 self._begin_publishing()
                 self._publish()
-                sync_directory(self._directory)
+                self._make_durable()
         finally:
             self._discard()
 
@@ -134,6 +134,15 @@ class FileWriter(Writer):
                 raise exceptions.Duplicate(image=self._name)
             publish_new(self._temporary, self._path, contextlib.nullcontext)
 
+    def _make_durable(self) -> None:
+        """What is new is taken back if that fails; what was replaced is gone."""
+        try:
+            sync_directory(self._directory)
+        except OSError:
+            if not self._replace:
+                os.unlink(self._path)
+            raise
+
     def abort(self) -> None:
         with self._lock:
             if self._publishing:
@@ -153,11 +162,17 @@ def _new_temporary(directory: str) -> tuple[int, str]:
     while True:
         path = os.path.join(directory, UPLOAD + secrets.token_hex(8))
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o666)
-        if _lock(fd) and os.fstat(fd).st_nlink:
-            return fd, path
-        os.close(fd)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        with contextlib.ExitStack() as stack:
+            stack.callback(_remove, fd, path)
+            if _lock(fd) and os.fstat(fd).st_nlink:
+                stack.pop_all()
+                return fd, path
+
+
+def _remove(fd: int, path: str) -> None:
+    os.close(fd)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _lock(fd: int) -> bool:
