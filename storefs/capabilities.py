@@ -63,15 +63,17 @@ class StoreCapability:
 
     _CAPABILITIES: int = BitMasks.NONE
 
-    #: Why adding and deleting are refused, for the error's text.
-    refusal: str | None = None
-
     def __init__(self) -> None:
         self._capabilities = int(self._CAPABILITIES)
 
     @property
     def capabilities(self) -> int:
         return self._capabilities
+
+    @property
+    def refusal(self) -> str | None:
+        """Why adding and deleting are refused, for the error's text."""
+        return None
 
     @staticmethod
     def contains(x: int, y: int) -> bool:

@@ -206,7 +206,8 @@ class ConfiguredStore(capabilities.StoreCapability):
         return self._capabilities
 
     @property
-    def refusal(self) -> str | None:  # type: ignore[override]
+    def refusal(self) -> str | None:
+        """Why adding and deleting are refused; None for a store that is ready."""
         reason = self.state.reason
         return f"Store {self.store_id} is not writable: {reason}" if reason else None
 
