@@ -28,6 +28,7 @@ from storefs.drivers.base import (
     SupportsCapacity,
     SupportsDelete,
     SupportsList,
+    SupportsLocationMetadata,
     SupportsProperties,
     SupportsRename,
     Writer,
@@ -96,6 +97,7 @@ class FileDriver(
     SupportsCapacity,
     SupportsRename[FileLocation],
     SupportsProperties[FileLocation],
+    SupportsLocationMetadata[FileLocation],
 ):
     """A store in the file system of the host, local or mounted from elsewhere."""
 

@@ -61,7 +61,8 @@ def test_the_uri_of_a_seeded_image_leads_to_it(harness: Harness) -> None:
     harness.seed("image", b"bytes")
     parsed = harness.driver.LOCATION(None)
     parsed.parse_uri(harness.driver.locate("image").get_uri())
-    assert harness.driver.stat(parsed) == harness.driver.stat(harness.driver.locate("image"))
+    found, named = (harness.driver.stat(at) for at in (parsed, harness.driver.locate("image")))
+    assert (found.size, found.version) == (named.size, named.version)
 
 
 @pytest.mark.needs.with_args(SupportsAdd)
