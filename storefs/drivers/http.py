@@ -25,7 +25,7 @@ from storefs.drivers.base import (
 )
 from storefs.drivers.http_catalog import Catalog
 from storefs.drivers.http_listing import Listing
-from storefs.drivers.http_location import HttpLocation
+from storefs.drivers.http_location import NOWHERE, HttpLocation
 from storefs.drivers.http_pool import HttpSettings
 from storefs.drivers.http_transport import Origin, Transport, retried
 from storefs.drivers.ranged_http import RangedHttp, Validators, pinned_by, probe
@@ -112,7 +112,7 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
     def locate(self, image_id: str) -> HttpLocation:
         """The URL the catalogue has for it, or the one that the name encodes.
 
-        Neither: a location without a host, at which nothing is found.
+        Neither: a location at which nothing is found.
         """
         check_image_id(image_id)
         url = self._catalog.urls().get(image_id)
@@ -120,14 +120,14 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
             return self._parsed(url, image_id)
         url = urllib.parse.unquote(image_id)
         if not url.startswith(("http://", "https://")):
-            return HttpLocation({"netloc": "", "image_id": image_id, "path": f"/{image_id}"})
+            return HttpLocation.nowhere(image_id)
         return self._parsed_name(url, image_id)
 
     def stat(self, location: HttpLocation) -> ImageInfo:
         return self._stat(location)
 
     def open(self, location: HttpLocation) -> RangedHttp:
-        return RangedHttp.open(self._transport, _origin(location), self._name(location))
+        return RangedHttp.open(self._transport, self._origin(location), self._name(location))
 
     def list(self) -> Iterator[ImageInfo]:
         """The catalogue's names; size None where a server does not tell in time."""
@@ -146,7 +146,7 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
 
     def _stat(self, location: HttpLocation, patience: float | None = None) -> ImageInfo:
         """By HEAD, or where that tells too little, as `open` does it."""
-        origin = _origin(location)
+        origin = self._origin(location)
         found = retried(lambda: self._head(origin, patience))
         if found.size:
             return found.info(self._name(location))
@@ -164,6 +164,14 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
         if answer.status != 200:
             raise answer.refusal()
         return Validators.of(answer)
+
+    def _origin(self, location: HttpLocation) -> Origin:
+        """Where the image is now: what a name stands for may have changed since `locate`."""
+        if location.image_id:
+            location = self.locate(location.image_id)
+        if location.netloc == NOWHERE:
+            raise exceptions.NotFound(image=location.image_id)
+        return Origin(location.get_uri())
 
     def _name(self, location: HttpLocation) -> str:
         """What the store calls it: a name that leads back to it, without credentials."""
@@ -230,12 +238,6 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
         return exceptions.BadStoreConfiguration(
             store_name=self.store_id, reason=f"{option}: {reason}"
         )
-
-
-def _origin(location: HttpLocation) -> Origin:
-    if not location.netloc:
-        raise exceptions.NotFound(image=location.image_id)
-    return Origin(location.get_uri())
 
 
 def _state_directory() -> pathlib.Path:

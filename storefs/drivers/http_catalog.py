@@ -27,8 +27,13 @@ from storefs.drivers.base import check_image_id
 
 LOG = logging.getLogger(__name__)
 
-#: A name holds no "/", so the first "= http" with or without blanks ends it.
-_LINE = re.compile(r"(?P<name>[^/\s=](?:[^/\x00-\x1f\x7f]*?[^/\s])?)\s*=\s*(?P<url>https?://\S+)")
+#: Characters no name can have here: of a path, of other lines, of no file name.
+_NEVER = r"/\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff"
+
+#: As there is no "/" in a name, the first "= http" with or without blanks ends it.
+_LINE = re.compile(
+    rf"(?P<name>[^\s={_NEVER}](?:[^{_NEVER}]*?[^\s{_NEVER}])?)\s*=\s*(?P<url>https?://\S+)"
+)
 
 #: How long another process may hold the lock, seconds; it needs milliseconds.
 _LOCK_TIMEOUT = 10.0

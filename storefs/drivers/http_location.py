@@ -10,14 +10,19 @@ from storefs.location import StoreLocation
 
 _SCHEMES = ("https://", "http://")
 
-#: Blanks and control characters end a URL or a header early.
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
+#: Blanks and control characters end a URL or a header early; surrogates stand
+#: for bytes that are no UTF-8.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
+
+
+#: The host of names without a URL; one that can never be (RFC 2606).
+NOWHERE = "storefs.invalid"
 
 
 class HttpLocation(StoreLocation):
-    """A URL in the parts Glance knows, or, with no *netloc*, a name without one.
+    """A URL in the parts Glance knows; at the host `NOWHERE` a name without one.
 
-    *image_id* is the name it was looked up by, and empty for a parsed URI.
+    *image_id* is the name it was looked up by, and empty for any other URI.
     *netloc* is host and port, *path* begins with ``/`` and includes no query;
     *user* and *password* are quoted as in the URL, and None without.
     """
@@ -43,13 +48,21 @@ class HttpLocation(StoreLocation):
         query = f"?{self.query}" if self.query else ""
         return f"{self.scheme}://{credentials}{self.netloc}{self.path}{query}"
 
+    @classmethod
+    def nowhere(cls, image_id: str) -> "HttpLocation":
+        """That of a name without a URL."""
+        path = "/" + urllib.parse.quote(image_id, safe="", errors="surrogateescape")
+        return cls({"netloc": NOWHERE, "path": path, "image_id": image_id})
+
     def safe_uri(self) -> str:
         return public_url(self.get_uri())
 
     def parse_uri(self, uri: str) -> None:
         self.validate_schemas(uri, _SCHEMES)
         if _FORBIDDEN.search(uri):
-            raise _bad("it holds blanks or control characters: write them as %20 and the like")
+            raise _bad(
+                "it holds blanks, control characters or no UTF-8: write those as %20 and the like"
+            )
         try:
             parts = urllib.parse.urlsplit(uri)
             _ = parts.port
@@ -63,6 +76,8 @@ class HttpLocation(StoreLocation):
         self.user, self.password = credentials.split(":", 1) if at else (None, None)
         self.scheme, self.netloc = parts.scheme, netloc
         self.path, self.query = parts.path, parts.query
+        if netloc == NOWHERE:
+            self.image_id = urllib.parse.unquote(parts.path[1:], errors="surrogateescape")
 
 
 def _bad(reason: str) -> exceptions.BadStoreUri:

@@ -10,6 +10,7 @@ out from the driver's types.
 import abc
 import os
 import pathlib
+import urllib.parse
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -18,7 +19,10 @@ from storefs.drivers.base import Driver
 from storefs.drivers.file import FileDriver
 from storefs.drivers.file_datadirs import TEMPORARY
 from storefs.drivers.file_writer import PART_SIZE
+from storefs.drivers.http import HttpDriver
 from storefs.drivers.memory import MemoryDriver
+from tests.servers.nginx import Nginx
+from tests.servers.process import ServerFailed
 
 
 class Unavailable(Exception):
@@ -51,7 +55,11 @@ class Harness(abc.ABC):
 
     @abc.abstractmethod
     def replace(self, image_id: str, data: bytes) -> None:
-        """Put another version in its place, all of it at once."""
+        """Put another version in its place, all of it at once.
+
+        Where versions are told by whole seconds, move the mtime on as well: the
+        suite replaces an image within the second, by one of the same size.
+        """
 
     @abc.abstractmethod
     def remove(self, image_id: str) -> None:
@@ -134,10 +142,58 @@ class FileHarness(Harness):
         return [path.name for path in self.datadir.iterdir() if path.name.startswith(TEMPORARY)]
 
 
+class HttpHarness(Harness):
+    """The other program is whoever fills nginx's directory and edits the catalogue."""
+
+    name = "http"
+    driver_class = HttpDriver
+    secrets = ("secret-word",)
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self._nginx = Nginx(directory)
+        self._catalog = directory / "names" / "catalog"
+        self._catalog.parent.mkdir()
+        self._mtime = 1_700_000_000
+        try:
+            self._nginx.start()
+        except ServerFailed as exc:
+            raise Unavailable(str(exc)) from exc
+        self.driver = configured(HttpDriver, http_store_catalog=str(self._catalog))
+
+    def _file(self, image_id: str) -> str:
+        return urllib.parse.quote(image_id, safe="")
+
+    def seed(self, image_id: str, data: bytes) -> None:
+        (self._nginx.images / self._file(image_id)).write_bytes(data)
+        url = self._nginx.url.replace("//", "//user:secret-word@") + "/images/"
+        with self._catalog.open("a") as catalog:
+            catalog.write(f"{image_id} = {url}{urllib.parse.quote(self._file(image_id))}\n")
+
+    def replace(self, image_id: str, data: bytes) -> None:
+        other = self._nginx.images / "other"
+        other.write_bytes(data)
+        # nginx's ETag is the second of the mtime and the size.
+        self._mtime += 1
+        os.utime(other, (self._mtime, self._mtime))
+        other.rename(self._nginx.images / self._file(image_id))
+
+    def remove(self, image_id: str) -> None:
+        (self._nginx.images / self._file(image_id)).unlink()
+
+    def leftovers(self) -> list[str]:
+        names = [path.name for path in self._catalog.parent.iterdir()]
+        return [name for name in names if name != self._catalog.name]
+
+    def close(self) -> None:
+        self.driver.close()
+        self._nginx.stop()
+
+
 #: REGISTRY: one line a driver, name -> its harness. The name is what
 #: STOREFS_REQUIRE lists to turn "server missing, skipped" into a failure.
 HARNESSES: dict[str, type[Harness]] = {
     "file": FileHarness,
+    "http": HttpHarness,
     "memory": MemoryHarness,
 }
 

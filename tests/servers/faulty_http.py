@@ -124,6 +124,9 @@ class _Server(socketserver.ThreadingTCPServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is gone is no news."""
+
     def hang_up(self) -> None:
         """End the connections that are kept alive, too."""
         for connection in list(self._connections):

@@ -35,7 +35,12 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, patience: float = 20.0) -> None:
-        """Returns when every port answers, *patience* in seconds; `ServerFailed`."""
+        """Returns when every port answers, *patience* in seconds; `ServerFailed`.
+
+        Does nothing if it is running.
+        """
+        if self._child is not None and self._child.poll() is None:
+            return
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log
