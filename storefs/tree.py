@@ -35,7 +35,9 @@ class Node:
 
     *known_at* is the clock of when *info* was last true. *pending* is the
     upload behind an image that is not published yet. *named* turns False when
-    the name went to another version or away.
+    the name went to another version or away. *extended* is where an append
+    through this inode has got to: the kernel appends at the size it is shown.
+    *opens* counts open files, *writers* those of them that may write.
     """
 
     inode: int
@@ -46,9 +48,11 @@ class Node:
     generation: int = 0
     lookups: int = 0
     opens: int = 0
+    writers: int = 0
     pending: Any = None
     named: bool = True
     refreshing: bool = False
+    extended: int = 0
 
 
 class Tree:
@@ -124,11 +128,13 @@ class Tree:
             node.lookups = max(0, node.lookups - times)
             self._drop_if_unused(node)
 
-    def opened(self, node: Node) -> None:
+    def opened(self, node: Node, *, writable: bool) -> None:
         node.opens += 1
+        node.writers += writable
 
-    def released(self, node: Node) -> None:
+    def released(self, node: Node, *, writable: bool) -> None:
         node.opens -= 1
+        node.writers -= writable
         self._drop_if_unused(node)
 
     def _drop_if_unused(self, node: Node) -> None:

@@ -43,11 +43,12 @@ class Attributes:
         entry.st_nlink = 1 if node.named else 0
         if node.pending is not None:
             size, allocated = node.pending.size, None
-            entry.attr_timeout = 0
+        if node.writers or not node.named:
+            entry.attr_timeout = 0  # it changes when they close
         mtime_ns = info.mtime_ns
         if node.pending is not None and node.pending.mtime_ns is not None:
             mtime_ns = node.pending.mtime_ns
-        entry.st_size = size
+        entry.st_size = size = max(size, node.extended)
         entry.st_blocks = -(-(size if allocated is None else allocated) // 512)
         entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime_ns
 

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Requests whose first argument is an open file.
+BY_HANDLE = {"read", "write", "flush", "fsync", "release"}
+
 #: errnos that are answers and not failures: no log line.
 QUIET = {errno.ENOENT, errno.EEXIST, errno.ENODATA, errno.ENOTSUP, errno.EXDEV, errno.ESTALE}
 
@@ -49,30 +52,9 @@ def _answered(
         except FUSEError:
             raise
         except Exception as exc:
-            raise FUSEError(_report(handler.__name__, args, exc)) from exc
+            raise FUSEError(self._report(handler.__name__.lstrip("_"), args, exc)) from exc
 
     return answered  # type: ignore[return-value]
-
-
-def _report(operation: str, args: tuple[Any, ...], error: Exception) -> int:
-    """Log *error* once and give its errno; the unexpected with its traceback."""
-    number = errno_of(error)
-    if number in QUIET:
-        return number
-    subject = next((os.fsdecode(a) for a in args if isinstance(a, bytes) and len(a) < 256), "")
-    known = isinstance(
-        error, exceptions.GlanceStoreException | exceptions.BackendException | OSError
-    )
-    log.warning(
-        "%s %s: %s [%s]%s",
-        operation,
-        subject,
-        error,
-        errno.errorcode.get(number, number),
-        _remedy(error),
-        exc_info=None if known else error,
-    )
-    return number
 
 
 def _remedy(error: Exception) -> str:
@@ -124,6 +106,8 @@ class StoreOperations(pyfuse3.Operations):
         found = self._found(inode)
         if isinstance(found, Node):
             await self._vfs.names.refresh(found)
+            if not found.named and not found.opens:
+                raise FUSEError(errno.ESTALE)  # the kernel looks the name up again
         return self._attributes.entry(found)
 
     @_answered
@@ -137,11 +121,11 @@ class StoreOperations(pyfuse3.Operations):
     ) -> EntryAttributes:
         found = self._found(inode)
         if isinstance(found, Node):
-            handle = None if fh is None else self._handles[fh]
             if fields.update_size:
+                handle = None if fh is None else self._handles[fh]
                 await self._vfs.files.set_size(found, handle, attr.st_size)
             if fields.update_mtime:
-                await self._vfs.files.set_mtime(found, handle, attr.st_mtime_ns)
+                await self._vfs.files.set_mtime(found, attr.st_mtime_ns)
         return self._attributes.entry(found)
 
     @_answered
@@ -209,7 +193,7 @@ class StoreOperations(pyfuse3.Operations):
         directory = self._directory(inode)
         number = next(self._numbers)
         at_root = directory is self._tree.root
-        self._listings[number] = directory if at_root else self._vfs.listing(directory)
+        self._listings[number] = directory if at_root else await self._vfs.listing(directory)
         return number
 
     @_answered
@@ -278,9 +262,15 @@ class StoreOperations(pyfuse3.Operations):
     async def fsync(self, fh: int, datasync: bool) -> None:
         await self._vfs.files.flush(self._handles[fh])
 
-    @_answered
     async def release(self, fh: int) -> None:
-        await self._vfs.files.release(self._handles.pop(fh))
+        try:
+            await self._release(fh)
+        finally:
+            del self._handles[fh]
+
+    @_answered
+    async def _release(self, fh: int) -> None:
+        await self._vfs.files.release(self._handles[fh])
 
     @_answered
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
@@ -325,6 +315,38 @@ class StoreOperations(pyfuse3.Operations):
     @_answered
     async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
         return True
+
+    # -- errors -----------------------------------------------------------------------------
+
+    def _report(self, operation: str, args: tuple[Any, ...], error: Exception) -> int:
+        """Log *error* once and give its errno; the unexpected with its traceback."""
+        number = errno_of(error)
+        if number in QUIET:
+            return number
+        known = isinstance(
+            error, exceptions.GlanceStoreException | exceptions.BackendException | OSError
+        )
+        log.warning(
+            "%s %s: %s [%s]%s",
+            operation,
+            self._subject(operation, args),
+            error,
+            errno.errorcode.get(number, number),
+            _remedy(error),
+            exc_info=None if known else error,
+        )
+        return number
+
+    def _subject(self, operation: str, args: tuple[Any, ...]) -> str:
+        """STORE/IMAGE that a request is about; never what it would write."""
+        if operation in BY_HANDLE:
+            handle = self._handles.get(args[0])
+            return f"{handle.node.store_id}/{handle.node.name}" if handle else ""
+        found = self._tree.get(args[0]) if args and isinstance(args[0], int) else None
+        if isinstance(found, Node):
+            return f"{found.store_id}/{found.name}"
+        name = next((os.fsdecode(a) for a in args if isinstance(a, bytes)), "")
+        return f"{(found and found.store_id) or ''}/{name}"
 
     # -- helpers ------------------------------------------------------------------------------
 

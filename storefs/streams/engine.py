@@ -10,6 +10,7 @@ import trio
 from storefs.driver import Store
 from storefs.streams.block_cache import BlockCache
 from storefs.streams.budget import Budget
+from storefs.streams.closing import Closing
 from storefs.streams.threads import Threads
 from storefs.upload import DEFAULT_ALGORITHM
 
@@ -43,6 +44,7 @@ class Engine:
         self.nursery = nursery
         self.budget = Budget(settings.memory_budget)
         self.cache = BlockCache(self.budget)
+        self.closing = Closing()
         #: as many hashes at once as there are cores: more only take turns
         self.hashing = Threads(max(2, os.cpu_count() or 2))
         self._threads = {store_id: Threads(CALLS_PER_STORE) for store_id in stores}

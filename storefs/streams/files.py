@@ -36,7 +36,13 @@ class Handle:
     reading: ReadStream | None = None
     writing: Publication | None = None
     writable: bool = False
+    appending: bool = False
     closing: trio.Lock = dataclasses.field(default_factory=trio.Lock)
+
+    @property
+    def appended(self) -> int:
+        """Where an append has got to; 0 if this is none."""
+        return self.writing.position if self.appending and self.writing else 0
 
 
 class Files:
@@ -58,6 +64,9 @@ class Files:
 
     async def open(self, node: Node, flags: int) -> Handle:
         """Open what is there: to read it, to replace it (O_TRUNC), or to touch it."""
+        await self._engine.closing.finished(node.store_id, node.name)
+        if not node.named:
+            raise exceptions.ImageChanged(image=node.name)
         store = self._engine.stores[node.store_id]
         handle = Handle(node, store, writable=flags & os.O_ACCMODE != os.O_RDONLY)
         if handle.writable:
@@ -66,7 +75,7 @@ class Files:
             handle.writing = self._replacement(node, store)
         elif flags & os.O_ACCMODE != os.O_WRONLY and node.pending is None:
             handle.reading = await self._open_to_read(node, store)
-        self._tree.opened(node)
+        self._tree.opened(node, writable=handle.writable)
         return handle
 
     async def create(self, directory: Directory, name: str, flags: int) -> tuple[Handle, Node]:
@@ -82,7 +91,7 @@ class Files:
         node = self._tree.add(store.backend_group, name, now_info(name), trio.current_time())
         node.pending = publication
         self._unfinished[publication] = node
-        self._tree.opened(node)
+        self._tree.opened(node, writable=True)
         return Handle(node, store, writing=publication, writable=True), node
 
     def _replacement(self, node: Node, store: Store) -> Publication:
@@ -118,6 +127,7 @@ class Files:
             await self._go_on(handle, offset)
         assert handle.writing is not None
         await handle.writing.write(data, offset)
+        handle.node.extended = max(handle.node.extended, handle.appended)
 
     async def flush(self, handle: Handle) -> None:
         """close(2): publish what was written, or hold it for rsync's rename.
@@ -133,11 +143,12 @@ class Files:
         """The last close: an image nobody wrote to is published empty."""
         try:
             if handle.writing is not None and not handle.writing.finished:
-                await self._settle(handle)
+                with self._engine.closing.of(handle.node.store_id, handle.node.name):
+                    await self._settle(handle)
         finally:
             if handle.reading is not None:
                 await handle.reading.aclose()
-            self._tree.released(handle.node)
+            self._tree.released(handle.node, writable=handle.writable)
 
     async def set_size(self, node: Node, handle: Handle | None, size: int) -> None:
         """truncate(2) and ftruncate(2), as far as they can be streamed."""
@@ -151,17 +162,24 @@ class Files:
         else:
             raise exceptions.UnsupportedWrite(image=node.name)
 
-    async def set_mtime(self, node: Node, handle: Handle | None, mtime_ns: int) -> None:
-        """Kept with the image, at once or when it is published."""
-        publication = (handle.writing if handle else None) or node.pending
-        if publication is not None and not publication.finished:
-            publication.mtime_ns = mtime_ns
+    async def set_mtime(self, node: Node, mtime_ns: int) -> None:
+        """Kept with the image: when it is published, or at once.
+
+        A descriptor that has replaced the image stands for the new one.
+        """
+        writing = [p for p, n in self._unfinished.items() if n is node and not p.finished]
+        if writing:
+            for publication in writing:
+                publication.mtime_ns = mtime_ns
             return
         store = self._access.addable(self._engine.stores[node.store_id])
-        if not node.named or not store.supports(SupportsProperties):
+        if not store.supports(SupportsProperties):
             return
+        current = self._tree.find(node.store_id, node.name)
+        if current is None or not (node.named or node.writers):
+            raise exceptions.ImageChanged(image=node.name)
         info = await self._engine.threads(store).run(_set_mtime, store, node.name, mtime_ns)
-        node.info, node.known_at = info, trio.current_time()
+        current.info, current.known_at = info, trio.current_time()
 
     async def _settle(self, handle: Handle) -> None:
         """Publish, or hold; whoever comes second finds it done."""
@@ -177,7 +195,6 @@ class Files:
                 await self.publish(publication, handle.node)
 
     async def publish(self, publication: Publication, node: Node) -> None:
-        as_of = trio.current_time()
         try:
             info = await publication.publish()
         except Exception:
@@ -188,7 +205,7 @@ class Files:
             node.pending = None
             node.info, node.known_at = info, trio.current_time()
         else:
-            self._names.learn(node.store_id, node.name, info, as_of)
+            self._names.learn(node.store_id, node.name, info, trio.current_time())
 
     def _forget(self, publication: Publication, node: Node) -> None:
         self._unfinished.pop(publication, None)
@@ -230,7 +247,7 @@ class Files:
             raise
         finally:
             await old.aclose()
-        handle.writing = publication
+        handle.writing, handle.appending = publication, True
 
     async def _empty(self, node: Node, handle: Handle | None) -> None:
         """Cut to nothing: through a handle that may write on, or published at once."""

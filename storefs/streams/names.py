@@ -78,6 +78,9 @@ class Names:
 
     async def refresh(self, node: Node) -> None:
         """See that what is known of *node* is of late, without waiting for a slow store."""
+        if self._engine.closing.under_way:
+            with trio.move_on_after(PATIENCE):
+                await self._engine.closing.finished(node.store_id, node.name)
         age = trio.current_time() - node.known_at
         fresh = age < self._engine.settings.attribute_timeout
         if fresh or node.pending is not None or not node.named or node.refreshing:
@@ -111,13 +114,18 @@ class Names:
 
     async def _ask(self, store_id: str, name: str) -> Node:
         as_of = trio.current_time()
+        return self.learn(store_id, name, await self._stat(store_id, name), as_of)
+
+    async def _stat(self, store_id: str, name: str) -> ImageInfo:
         store = self.store(store_id)
-        info = await self._engine.threads(store).run(stat, store, name)
-        return self.learn(store_id, name, info, as_of)
+        return await self._engine.threads(store).run(stat, store, name)
 
     async def _refresh(self, node: Node, done: trio.Event) -> None:
         try:
-            await self._ask(node.store_id, node.name)
+            as_of = trio.current_time()
+            info = await self._stat(node.store_id, node.name)
+            if node.named:  # else it was replaced or deleted while we asked
+                self.learn(node.store_id, node.name, info, as_of)
         except exceptions.NotFound:
             if node.pending is None:
                 self.gone(node)

@@ -66,9 +66,11 @@ class Vfs:
     def _renamed_away(self, directory: int, name: str) -> None:
         self.renamed_away(directory, name)
 
-    def listing(self, directory: Directory) -> Listing:
+    async def listing(self, directory: Directory) -> Listing:
         """The images of a store's directory."""
         store = self._access.store_of(directory)
+        assert store.backend_group is not None
+        await self.engine.closing.finished(store.backend_group)
         return Listing(store, self.engine.threads(store))
 
     async def capacity(self, store_id: str | None) -> Capacity | None:
@@ -171,7 +173,8 @@ class Vfs:
         found = await self.names.lookup(directory, name)
         if isinstance(found, Directory):
             raise exceptions.ImageImmutable(f"{name} is a store.")
-        return found
+        await self.engine.closing.finished(found.store_id, name)
+        return found if found.named else await self.names.image(found.store_id, name)
 
     async def _exists(self, store_id: str, name: str) -> bool:
         try:

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`storefs mount` as a child of the tests, with everything it leaves behind watched."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from storefs import mountpoint
+from tests.mount.tools import PATIENCE, await_true
+
+STOREFS = (sys.executable, "-m", "storefs.cli")
+
+#: What the log must not have, but for what a test expects.
+_BAD = re.compile(r" (WARNING|ERROR|CRITICAL) |Traceback|Exception ignored")
+
+#: How uploads that are not published are called in a datadir.
+TEMPORARY = ".storefs-"
+
+#: A mount that stands this long holds a test that hangs, seconds.
+WATCHDOG = 150
+
+Sections = Mapping[str, Mapping[str, object]]
+
+
+def configuration(stores: Mapping[str, str], sections: Sections) -> str:
+    """The text of a configuration file."""
+    backends = ", ".join(f"{name}:{kind}" for name, kind in stores.items())
+    lines = ["[DEFAULT]", f"enabled_backends = {backends}"]
+    for section, options in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{name} = {value}" for name, value in options.items()]
+    return "\n".join(lines) + "\n"
+
+
+class Mount:
+    """One mount: its process, its log, and the directories behind its file stores.
+
+    *stores* are identifier -> type; a file store gets a datadir of its own
+    unless *sections* name one. *options* are those of ``[storefs]``.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        stores: Mapping[str, str],
+        sections: Sections | None = None,
+        options: Mapping[str, object] | None = None,
+        arguments: Sequence[str] = (),
+        *,
+        default: str | None = "shared",
+        daemon: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.path = directory / "mnt"
+        self.log = directory / "log"
+        self.datadirs = {s: directory / s for s, kind in stores.items() if kind == "file"}
+        self.daemon = daemon
+        self.arguments = list(arguments)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+        self._expected: list[str] = []
+        self._checked = 0
+        given = {name: dict(section) for name, section in (sections or {}).items()}
+        for store_id, datadir in self.datadirs.items():
+            section = given.setdefault(store_id, {})
+            if not any(name.startswith("filesystem_store_datadir") for name in section):
+                section["filesystem_store_datadir"] = datadir
+        given["storefs"] = dict(options or {})
+        given["glance_store"] = {"default_backend": default} if default in stores else {}
+        self.config = directory / "storefs.conf"
+        self.config.write_text(configuration(stores, given))
+        self.path.mkdir()
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    # -- its life ---------------------------------------------------------------
+
+    def start(self) -> None:
+        """Mount, and wait until it answers."""
+        command = [*STOREFS, "mount", "--config-file", str(self.config), *self.arguments]
+        command += ["--daemon", "--log-file", str(self.log)] * self.daemon
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([*command, str(self.path)], stderr=log)
+        if self.daemon:
+            assert self.process.wait(PATIENCE) == 0, self.log_text
+            self.pid = self._answering()
+            assert self.pid, self.log_text
+        else:
+            self.pid = self.process.pid
+            await_true(self._answers, "the mount's first answer")
+        self._watchdog = threading.Timer(WATCHDOG, self.kill9)
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    def _answering(self) -> int:
+        with contextlib.suppress(OSError):
+            return int(os.getxattr(self.path, "user.storefs.pid"))
+        return 0
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"it ended at once: {self.log_text}"
+        return self._answering() == self.pid
+
+    def umount(self) -> None:
+        """Unmount; the process must end well, and with nothing left."""
+        subprocess.run([*_UMOUNT, str(self.path)], check=True, timeout=PATIENCE)
+        self.ended(0)
+        self.check_log()
+        self.check_leftovers()
+
+    def ended(self, code: int) -> None:
+        """Wait for the process to end by itself; with *code*, where it is our child."""
+        self._watchdog.cancel()
+        if self.daemon:
+            await_true(lambda: not _runs(self.pid), "the end of the daemon")
+        else:
+            assert self.process is not None
+            assert self.process.wait(PATIENCE) == code, self.log_text
+        assert not os.path.ismount(self.path)
+        assert os.listdir(self.path) == []
+
+    def remount(self) -> None:
+        """Unmount and mount again: whatever is known is known from the stores."""
+        self.umount()
+        self.start()
+
+    def kill9(self) -> None:
+        """End it as the kernel does when memory is short; the dead mount is taken away."""
+        os.kill(self.pid, signal.SIGKILL)
+        if self.daemon:
+            await_true(lambda: not _runs(self.pid), "the end of the daemon")
+        else:
+            assert self.process is not None
+            self.process.wait(PATIENCE)
+        self._watchdog.cancel()
+        mountpoint.detach(str(self.path), lazy=True)
+
+    def discard(self) -> None:
+        """Leave nothing of it, in whatever state it is."""
+        if self.pid and _runs(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            if self.process is not None and not self.daemon:
+                self.process.wait(PATIENCE)
+            self._watchdog.cancel()
+        while mountpoint.find(str(self.path)) is not None:
+            mountpoint.detach(str(self.path), lazy=True)
+
+    @property
+    def running(self) -> bool:
+        if self.daemon:
+            return bool(self.pid) and _runs(self.pid)
+        return self.process is not None and self.process.poll() is None
+
+    # -- what it leaves -----------------------------------------------------------
+
+    @property
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def logged(self, pattern: str) -> bool:
+        """Is there a line since the test began in which *pattern* is found?"""
+        return any(re.search(pattern, line) for line in self._new_lines())
+
+    def expect_log(self, pattern: str) -> None:
+        """A line in which *pattern* is found must be there at the end, and is no fault."""
+        self._expected.append(pattern)
+
+    def _new_lines(self) -> list[str]:
+        return self.log_text[self._checked :].splitlines()
+
+    def check_log(self) -> None:
+        """Nothing bad that was not expected, everything that was; then forget both."""
+        bad = [line for line in self._new_lines() if _BAD.search(line)]
+        expected, self._expected = self._expected, []
+        missing = [p for p in expected if not any(re.search(p, line) for line in bad)]
+        unexpected = [line for line in bad if not any(re.search(p, line) for p in expected)]
+        self._checked = len(self.log_text)
+        assert not unexpected, "\n".join(unexpected)
+        assert not missing, f"not in the log: {missing}"
+
+    def temporaries(self) -> list[str]:
+        """Uploads in the datadirs that are not published."""
+        return [
+            os.path.join(directory, name)
+            for directory in self.datadirs.values()
+            if directory.is_dir()
+            for name in os.listdir(directory)
+            if name.startswith(TEMPORARY)
+        ]
+
+    def check_leftovers(self) -> None:
+        """Once all is closed no datadir holds an upload; the kernel releases on the side."""
+        await_true(lambda: not self.temporaries(), f"temporaries gone: {self.temporaries()}")
+
+    def clear(self) -> None:
+        """Remove all images, as a user would, and see that this works."""
+        for store_id in os.listdir(self.path):
+            for name in os.listdir(self.path / store_id):
+                os.unlink(self.path / store_id / name)
+            assert os.listdir(self.path / store_id) == []
+
+
+_UMOUNT = ("umount",) if os.geteuid() == 0 else ("fusermount3", "-u")
+
+
+def _runs(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@contextlib.contextmanager
+def mounted(mount: Mount) -> Iterator[Mount]:
+    """*mount*, started; unmounted and checked at the end, and gone whatever happens."""
+    try:
+        mount.start()
+        yield mount
+        if mount.running:
+            mount.umount()
+    finally:
+        mount.discard()
