@@ -85,6 +85,9 @@ class Reader(abc.ABC):
     info: ImageInfo
     #: how many `pread` calls may run at once
     max_concurrency: int = 1
+    #: what a sequential reader best fetches at once, bytes: where a call has a
+    #: price, much of it pays; where it has none, little stays in the caches
+    block_size: int = 8 * 1024 * 1024
 
     @abc.abstractmethod
     def pread(self, length: int, offset: int) -> Buffer:

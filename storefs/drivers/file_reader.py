@@ -31,6 +31,7 @@ class FileReader(Reader):
     """
 
     max_concurrency = 2
+    block_size = 2 * 1024 * 1024
 
     def __init__(self, path: str, image_id: str, calls: TimedCalls) -> None:
         fd = open_regular(path)
@@ -43,7 +44,8 @@ class FileReader(Reader):
             self.close()
             raise
         self._size = status.st_size
-        self._mtime_ns = status.st_mtime_ns
+        self._file = status.st_dev, status.st_ino
+        self._mtimes = frozenset({status.st_mtime_ns})
 
     def pread(self, length: int, offset: int) -> bytes:
         return self._calls.run(functools.partial(self._read, length, offset))
@@ -60,12 +62,18 @@ class FileReader(Reader):
     def _changed(self, fd: int) -> bool:
         """Did another program write? storefs itself may have set the mtime."""
         status = os.fstat(fd)
-        if (status.st_size, status.st_mtime_ns) == (self._size, self._mtime_ns):
+        if status.st_size == self._size and status.st_mtime_ns in self._mtimes:
             return False
-        if file_properties.version(fd, status) != self.info.version:
-            return True
-        self._mtime_ns = status.st_mtime_ns
-        return False
+        return file_properties.version(fd, status) != self.info.version
+
+    def expect_mtime(self, status: os.stat_result, mtime_ns: int) -> None:
+        """The mtime of the file with *status*, if it is this one, is about to be set.
+
+        Without it a file system that keeps no stamp could not tell that from a
+        change of the bytes.
+        """
+        if (status.st_dev, status.st_ino) == self._file:
+            self._mtimes |= {mtime_ns}
 
     def close(self) -> None:
         self._descriptor.close()

@@ -18,7 +18,7 @@ import pyfuse3
 import trio
 
 from storefs import mountpoint as mountpoints
-from storefs.fuse import kernel
+from storefs.fuse import kernel, memory
 from storefs.fuse.operations import StoreOperations
 from storefs.mount_options import MountOptions
 from storefs.streams.vfs import Vfs
@@ -54,6 +54,7 @@ def serve(
     exit code: 0 if all went well to the end. Raises `MountError` when mounting
     did not work.
     """
+    memory.use_one_arena()
     vfs = vfs_factory()
     _init(StoreOperations(vfs), mountpoint, options)
     session = Session(mountpoint, vfs, options, on_ready)

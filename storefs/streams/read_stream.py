@@ -23,10 +23,9 @@ MiB = 1024 * KiB
 #: read-ahead nobody raised, so that one request is never taken for a run.
 SEQUENTIAL_AFTER = 256 * KiB
 
-#: Block lengths. Small ones until a run has shown itself, then large ones: 8 MiB
-#: on two threads was the fastest of what was measured on two cores.
+#: Blocks are this small until a run has shown itself, then as large as the reader
+#: likes them.
 SMALL_BLOCK = 1 * MiB
-LARGE_BLOCK = 8 * MiB
 LARGE_AFTER = 4 * MiB
 
 #: The kernel has two windows of read-ahead (8 MiB each) under way and sends them
@@ -46,6 +45,7 @@ class _Run:
 
     start: int
     front: int
+    large: int
     window: int = 1
     taken: int = 0
     served: dict[BlockKey, int] = dataclasses.field(default_factory=dict)
@@ -60,9 +60,9 @@ class _Run:
 
     def block(self, offset: int) -> tuple[int, int]:
         """Start and length of the block around *offset*: the same all along the run."""
-        large = offset - offset % LARGE_BLOCK
+        large = offset - offset % self.large
         if large - self.start >= LARGE_AFTER:
-            return large, LARGE_BLOCK
+            return large, self.large
         return offset - offset % SMALL_BLOCK, SMALL_BLOCK
 
 
@@ -120,7 +120,7 @@ class ReadStream:
                 self._runs.remove(run)
                 break
         else:
-            run = _Run(offset, offset)
+            run = _Run(offset, offset, self._reader.block_size)
         run.front = max(run.front, offset + length)
         run.taken += length
         self._runs.insert(0, run)
@@ -128,7 +128,7 @@ class ReadStream:
         return run
 
     async def _exact(self, offset: int, length: int) -> Buffer:
-        for size in (LARGE_BLOCK, SMALL_BLOCK):
+        for size in (self._reader.block_size, SMALL_BLOCK):
             start = offset - offset % size
             block = self._cache.peek(self._key(start, size))
             if block is not None and offset + length <= start + size:
