@@ -7,6 +7,7 @@
 /chunked/F            no ranges, no Content-Length, no ETag
 /nohead/F             405 to HEAD
 /slow/F               64 KiB a second
+/drip/F               the same, and 200 to every range request
 /auth/F               asks for user ``us er``, password ``p@ss:word``
 /rCODE/{abs,rel}/F    301, 302, 303, 307, 308 to /images/F
 /hopsN/F              N redirects to /images/F, N up to 9
@@ -70,6 +71,7 @@ http {{
             if ($request_method = HEAD) {{ return 405; }}
         }}
         location /slow/ {{ alias {images}/; limit_rate 64k; }}
+        location /drip/ {{ alias {images}/; limit_rate 64k; max_ranges 0; }}
         location /auth/ {{
             alias {images}/;
             auth_basic images;
