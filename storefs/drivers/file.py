@@ -8,8 +8,9 @@ URI leads out of the data directories.
 """
 
 import functools
-import json
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ from storefs.drivers.base import (
     SupportsProperties,
     SupportsRename,
     Writer,
+    mtime_property,
 )
 from storefs.drivers.file_datadirs import (
     DEFAULT_DATADIR,
@@ -45,6 +47,7 @@ from storefs.drivers.file_datadirs import (
 )
 from storefs.drivers.file_descriptor import open_regular
 from storefs.drivers.file_errors import translated
+from storefs.drivers.file_metadata import metadata_of, mountpoints
 from storefs.drivers.file_publish import sync_directory
 from storefs.drivers.file_reader import FileReader, image_info
 from storefs.drivers.file_timeout import TimedCalls
@@ -161,6 +164,8 @@ class FileDriver(
 
     def __init__(self, options: Options, store_id: str) -> None:
         super().__init__(options, store_id)
+        self._lock = threading.Lock()
+        self._readers: weakref.WeakSet[FileReader] = weakref.WeakSet()
         self._calls = TimedCalls(
             store_id,
             options.filesystem_store_timeout,
@@ -171,7 +176,7 @@ class FileDriver(
         hole_block = max(options.filesystem_store_chunk_size, _BLOCK)
         hole_block *= options.filesystem_thin_provisioning
         self._policy = Policy(file_mode(options, store_id), hole_block)
-        self._mountpoints = _mountpoints(options.filesystem_store_metadata_file, store_id)
+        self._mountpoints = mountpoints(options.filesystem_store_metadata_file, store_id)
 
     def _prepare(self) -> Datadirs:
         datadirs = configured(self.options, self.store_id)
@@ -195,9 +200,7 @@ class FileDriver(
 
     def location_metadata(self, location: FileLocation) -> Mapping[str, Any]:
         """What filesystem_store_metadata_file says of the mount the image lies in."""
-        parts = location.path.split("/")
-        matching = [m for m in self._mountpoints if parts[: len(m)] == list(m)]
-        return dict(self._mountpoints[max(matching, key=len)]) if matching else {}
+        return metadata_of(location.path, self._mountpoints)
 
     def stat(self, location: FileLocation) -> ImageInfo:
         return self._call(self._stat, location)
@@ -213,7 +216,10 @@ class FileDriver(
     def _open(self, location: FileLocation) -> Reader:
         with translated(location.image_id, EACCES=exceptions.Forbidden, EPERM=exceptions.Forbidden):
             path, _ = self._find(location)
-            return FileReader(path, location.image_id, self._calls)
+            reader = FileReader(path, location.image_id, self._calls)
+        with self._lock:
+            self._readers.add(reader)
+        return reader
 
     def create(self, location: FileLocation, size: int | None, *, replace: bool = False) -> Writer:
         return self._call(self._create, location, size, replace, discard=lambda late: late.abort())
@@ -299,7 +305,16 @@ class FileDriver(
         return self._call(self._on_file, location, file_properties.read)
 
     def set_properties(self, location: FileLocation, properties: Mapping[str, str]) -> None:
-        self._call(self._on_file, location, lambda fd: file_properties.write(fd, properties))
+        file_properties.check(properties)
+        self._call(self._on_file, location, lambda fd: self._set_properties(fd, properties))
+
+    def _set_properties(self, fd: int, properties: Mapping[str, str]) -> None:
+        status = os.fstat(fd)
+        with self._lock:
+            readers = tuple(self._readers)
+        for reader in readers:
+            reader.expect_mtime(status, mtime_property(properties, status.st_mtime_ns))
+        file_properties.write(fd, properties)
 
     def _on_file(self, location: FileLocation, function: Callable[[int], T]) -> T:
         with translated(location.image_id):
@@ -322,26 +337,3 @@ class FileDriver(
     ) -> T:
         function = functools.partial(method, *args)
         return self._calls.run(function, discard) if discard else self._calls.run(function)
-
-
-def _mountpoints(path: str | None, store_id: str) -> dict[tuple[str, ...], Mapping[str, Any]]:
-    """Mount point, split at its slashes -> its entry of the metadata file."""
-    if not path:
-        return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        entries = [content] if isinstance(content, dict) else list(content)
-        return {_parts(entry): entry for entry in entries}
-    except (OSError, ValueError, TypeError, KeyError) as exc:
-        raise exceptions.BadStoreConfiguration(
-            store_name=store_id,
-            reason=f"filesystem_store_metadata_file {path} must be a JSON object, or a list of "
-            f"objects, with the strings 'id' and 'mountpoint': {exc!r}",
-        ) from exc
-
-
-def _parts(entry: Any) -> tuple[str, ...]:
-    if not isinstance(entry["id"], str) or not isinstance(entry["mountpoint"], str):
-        raise TypeError(f"not strings in {entry!r}")
-    return tuple(os.path.normpath(entry["mountpoint"]).split("/"))

@@ -226,7 +226,14 @@ def test_a_file_system_without_attributes_keeps_the_mtime(
     driver = _driver(tmp_path)
     add(driver, "image", b"bytes")
     location = driver.locate("image")
+    reader = driver.open(location)
     driver.set_properties(location, {"md5": "1", "mtime_ns": "1600000000000000000"})
+    assert reader.pread(10, 0) == b"bytes"
+    os.utime(tmp_path / "image")
+    with pytest.raises(exceptions.ImageChanged):
+        reader.pread(10, 0)
+    reader.close()
+    driver.set_properties(location, {"mtime_ns": "1600000000000000000"})
     assert driver.properties(location) == {"mtime_ns": "1600000000000000000"}
     assert driver.stat(location).mtime_ns == 1600000000000000000
     assert read(driver, "image") == b"bytes"

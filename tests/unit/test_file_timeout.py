@@ -26,10 +26,16 @@ class _Hang:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._go_on = threading.Event()
+        self._waiting = threading.Semaphore(0)
 
     def __call__(self, *args: Any, **more: Any) -> Any:
+        self._waiting.release()
         self._go_on.wait(60)
         return self._function(*args, **more)
+
+    def wait_for_another(self) -> None:
+        """Until one more call than before hangs here."""
+        assert self._waiting.acquire(timeout=60)
 
     def let_go(self) -> None:
         self._go_on.set()
@@ -101,6 +107,26 @@ def test_a_commit_that_was_given_up_does_not_publish_later(
         writer.commit(5)
     writer.abort()
     stuck.let_go()
+    _settled()
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_abort_that_hangs_prevents_the_publication_nonetheless(
+    tmp_path: pathlib.Path, hang: Any
+) -> None:
+    driver = _impatient(tmp_path)
+    writer = driver.create(driver.locate("image"), None)
+    write(writer, b"bytes")
+    synchronizing, unlinking = hang("fsync"), hang("unlink")
+    with pytest.raises(exceptions.TimeoutError):
+        writer.commit(5)
+    with pytest.raises(exceptions.TimeoutError):
+        writer.abort()
+    unlinking.wait_for_another()
+    synchronizing.let_go()
+    unlinking.wait_for_another()
+    assert not (tmp_path / "image").exists()
+    unlinking.let_go()
     _settled()
     assert os.listdir(tmp_path) == []
 
