@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storefs import cli, daemon, mountpoint
+from storefs import cli, cli_umount, daemon, mountpoint
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -232,6 +232,26 @@ def test_a_mount_whose_server_was_killed(storefs: Run, mnt: Path, log: Path) -> 
     assert storefs("umount", mnt).returncode == 0
     assert storefs("mount", "--daemon", "--log-file", log, mnt).returncode == 0
     assert storefs("umount", mnt).returncode == 0
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_one_that_is_done(
+    storefs: Run, mnt: Path, log: Path
+) -> None:
+    storefs("mount", "--daemon", "--log-file", log, mnt)
+    pid = pid_of(mnt)
+    os.kill(pid, signal.SIGSTOP)
+    refused = storefs("umount", mnt)
+    assert (refused.returncode, "does not answer" in refused.stderr) == (1, True)
+    assert storefs("umount", "--lazy", mnt).returncode == 0
+    os.kill(pid, signal.SIGCONT)
+    wait_for_end(pid)
+
+
+def test_waiting_has_an_end() -> None:
+    with subprocess.Popen(["sleep", "60"]) as busy:
+        with pytest.raises(mountpoint.MountError, match=r"after 0\.01 seconds .* --timeout"):
+            cli_umount._await_end("/mnt", os.pidfd_open(busy.pid), 0.01)
+        busy.kill()
 
 
 def test_stores_as_a_table(storefs: Run, tmp_path: Path) -> None:
