@@ -160,6 +160,7 @@ def test_images_given_one_mtime_and_size_are_different_versions(tmp_path: pathli
         writer.commit(5)
         versions.add(driver.stat(driver.locate("image")).version)
     assert len(versions) == 3
+    assert not any(version.endswith(f"{1600000000000000000:x}") for version in versions)
 
 
 # -- holes
