@@ -38,6 +38,9 @@ DRAIN = 5
 #: seconds for requests that are under way then
 FINISH = 5
 
+#: what asks us to unmount
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 #: seconds for uploads to be finished or given up
 CLOSE_TIMEOUT = 60
 
@@ -56,9 +59,11 @@ def serve(
     """
     memory.use_one_arena()
     vfs = vfs_factory()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to unmount
+    # A signal between mounting and listening would leave a dead mount: it has to wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     _init(StoreOperations(vfs), mountpoint, options)
     session = Session(mountpoint, vfs, options, on_ready)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to unmount
     try:
         trio.run(session.run)
     except ExceptionGroup as group:
@@ -74,6 +79,7 @@ def _init(operations: StoreOperations, mountpoint: str, options: MountOptions) -
     try:
         pyfuse3.init(operations, mountpoint, options.for_fuse())
     except RuntimeError as exc:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         raise mountpoints.MountError(
             f"{mountpoint} could not be mounted: the kernel or fusermount3 refused (see above); "
             "in a container, start it with `--device /dev/fuse --cap-add SYS_ADMIN`"
@@ -117,6 +123,7 @@ class Session:
             finally:
                 notify_supervisor("STOPPING=1")
                 with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                    await trio.to_thread.run_sync(self.detach, abandon_on_cancel=True)
                     await self.vfs.close()
                 background.cancel_scope.cancel()
 
@@ -159,7 +166,8 @@ class Session:
     async def _await_signals(
         self, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             task_status.started()
             number = await anext(signals)
             LOG.info("Unmounting %s (%s)", self.mountpoint, signal.Signals(number).name)

@@ -76,8 +76,8 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def server(mnt: Path, supervisor: socket.socket) -> Iterator["subprocess.Popen[str]"]:
-    """A mount on `mnt` that is ready."""
+def starting(mnt: Path, supervisor: socket.socket) -> Iterator["subprocess.Popen[str]"]:
+    """What is about to mount on `mnt`."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVER, str(mnt)],
         stdout=subprocess.PIPE,
@@ -85,11 +85,17 @@ def server(mnt: Path, supervisor: socket.socket) -> Iterator["subprocess.Popen[s
         text=True,
         env={**os.environ, "NOTIFY_SOCKET": supervisor.getsockname()},
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
     yield process
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def server(starting: "subprocess.Popen[str]") -> "subprocess.Popen[str]":
+    """A mount on `mnt` that is ready."""
+    assert starting.stdout is not None
+    assert starting.stdout.readline() == "ready\n"
+    return starting
 
 
 def log_of(server: "subprocess.Popen[str]") -> str:
@@ -111,6 +117,17 @@ def test_a_signal_unmounts(
     server.send_signal(number)
     assert f"Unmounting {mnt} ({number.name})" in log_of(server)
     assert server.returncode == 0
+    assert mountpoint.find(str(mnt)) is None
+
+
+def test_a_signal_before_it_is_ready_leaves_no_dead_mount(
+    starting: "subprocess.Popen[str]", mnt: Path
+) -> None:
+    while mountpoint.find(str(mnt)) is None:
+        assert starting.poll() is None
+    starting.send_signal(signal.SIGTERM)
+    log_of(starting)
+    assert starting.returncode == 0
     assert mountpoint.find(str(mnt)) is None
 
 
