@@ -319,10 +319,14 @@ class StoreOperations(pyfuse3.Operations):
     # -- errors -----------------------------------------------------------------------------
 
     def _report(self, operation: str, args: tuple[Any, ...], error: Exception) -> int:
-        """Log *error* once and give its errno; the unexpected with its traceback."""
+        """Log *error* once and give its errno; the unexpected with its traceback.
+
+        An upload that has ended raises the same error to all who still write.
+        """
         number = errno_of(error)
-        if number in QUIET:
+        if number in QUIET or error.__dict__.get("told"):
             return number
+        error.__dict__["told"] = True
         known = isinstance(
             error, exceptions.GlanceStoreException | exceptions.BackendException | OSError
         )

@@ -14,7 +14,7 @@ from storefs.drivers.base import Buffer, ImageInfo, Reader, SupportsProperties
 from storefs.streams.access import Access
 from storefs.streams.engine import Engine
 from storefs.streams.names import Names, now_info
-from storefs.streams.publication import HELD, PUBLISHED, Publication
+from storefs.streams.publication import FAILED, HELD, PUBLISHED, Publication
 from storefs.streams.read_stream import ReadStream
 from storefs.tree import Directory, Node, Tree
 
@@ -118,7 +118,7 @@ class Files:
         return ReadStream(reader, image, engine.threads(store), engine.cache, engine.nursery)
 
     async def read(self, handle: Handle, offset: int, length: int) -> Buffer:
-        if handle.reading is None:
+        if handle.reading is None or handle.writing is not None:
             raise exceptions.InUseByStore(f"Image {handle.node.name} is still being written.")
         return await handle.reading.read(offset, length)
 
@@ -146,6 +146,8 @@ class Files:
                 with self._engine.closing.of(handle.node.store_id, handle.node.name):
                     await self._settle(handle)
         finally:
+            if handle.writing is not None and handle.writing.state == FAILED:
+                self._forget(handle.writing, handle.node)
             if handle.reading is not None:
                 await handle.reading.aclose()
             self._tree.released(handle.node, writable=handle.writable)
@@ -186,7 +188,8 @@ class Files:
         publication = handle.writing
         assert publication is not None
         async with handle.closing:
-            if publication.finished or publication.state == HELD:
+            publication.check()
+            if publication.state in (PUBLISHED, HELD):
                 return
             if handle.node.name != publication.image_id:
                 await publication.hold()
@@ -212,6 +215,11 @@ class Files:
         if node.pending is publication:
             node.pending = None
             self._tree.detach(node)
+
+    async def give_up_all(self, node: Node, reason: str) -> None:
+        """Give up whatever is on its way to replace *node*."""
+        for publication in [p for p, n in self._unfinished.items() if n is node]:
+            await self.give_up(publication, reason)
 
     async def give_up(self, publication: Publication, reason: str) -> None:
         node = self._unfinished.get(publication)

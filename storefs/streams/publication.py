@@ -47,7 +47,8 @@ class Publication:
     """One image on its way into *store* as *image_id*.
 
     *mtime_ns*, when set before publication, becomes the image's. *declared* is a
-    size announced by ftruncate: what is missing at the end is zeros.
+    size announced by ftruncate: what is missing at the end is zeros. But one that
+    was announced before the first byte and is not reached ends the upload.
     """
 
     def __init__(self, engine: Engine, store: Store, image_id: str, *, replace: bool) -> None:
@@ -62,6 +63,7 @@ class Publication:
         self.location: StoreLocation = store.locate(image_id)
         self.state = STREAMING
         self.declared: int | None = None
+        self._announced = 0
         self.mtime_ns: int | None = None
         self.result: UploadResult | None = None
 
@@ -84,30 +86,30 @@ class Publication:
         return self.state in (PUBLISHED, FAILED)
 
     async def write(self, data: Buffer, offset: int) -> None:
-        """Take *data* at *offset*; a gap before it is zeros, going back is impossible."""
+        """Take *data* at *offset*; a gap before it is zeros, going back ends the upload."""
         async with self._lock:
-            self._raise()
-            if offset < self.position:
-                raise exceptions.UnsupportedWrite(image=self.image_id)
+            self.check()
             await self._guarded(self._write, data, offset)
 
     def truncate(self, size: int) -> None:
         """Announce the size; it cannot become less than what was written."""
-        self._raise()
+        self.check()
         if size < self.position:
             raise exceptions.UnsupportedWrite(image=self.image_id)
+        if not self.position:
+            self._announced = size
         self.declared = size
 
     async def publish(self) -> ImageInfo:
         """Publish what was written, durably; what the store then knows of it."""
         async with self._lock:
-            self._raise()
+            self.check()
             return await self._guarded(self._publish)
 
     async def hold(self) -> None:
         """Store everything and leave the publication to a later `publish`."""
         async with self._lock:
-            self._raise()
+            self.check()
             if self.state == STREAMING:
                 await self._guarded(self._drain)
                 self.state = HELD
@@ -126,6 +128,8 @@ class Publication:
             raise
 
     async def _write(self, data: Buffer, offset: int) -> None:
+        if offset < self.position:
+            raise exceptions.UnsupportedWrite(image=self.image_id)
         stream = (await self._begin()).stream
         await stream.skip(offset - stream.position)
         await stream.write(data)
@@ -145,6 +149,9 @@ class Publication:
         return self.store.begin(self.location, self.declared, algorithm, replace=self._replace)
 
     async def _drain(self) -> Upload:
+        if 0 < self.position < self._announced:
+            # qemu-img: it made room, and will write the rest in any order
+            raise exceptions.UnsupportedWrite(image=self.image_id)
         begun = await self._begin()
         if self.state == STREAMING:
             await begun.stream.skip((self.declared or 0) - begun.stream.position)
@@ -174,6 +181,7 @@ class Publication:
             await self._begun.stream.aclose()
             await self._threads.run(self._begun.upload.abort)
 
-    def _raise(self) -> None:
+    def check(self) -> None:
+        """Raise what ended the upload, if something did."""
         if self._error is not None:
             raise self._error

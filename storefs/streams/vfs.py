@@ -86,8 +86,9 @@ class Vfs:
         """Delete an image, or take away a name that was registered."""
         node = await self._image(directory, name)
         store = self._access.changeable(self.stores[node.store_id])
-        if node.pending is not None:
-            await self.files.give_up(node.pending, "it was deleted while it was being written")
+        pending = node.pending is not None
+        await self.files.give_up_all(node, "it was deleted while it was being written")
+        if pending:
             return
         driver = store.driver
         if store.supports(SupportsDelete):

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When an image is there, for whom, and what becomes of it when something fails."""
+
+import contextlib
+import errno
+import hashlib
+import mmap
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.mount.conftest import MakeMount
+from tests.mount.mounting import Mount
+from tests.mount.requirements import need_root, need_tools
+from tests.mount.tools import MiB, attempt, await_true, data, run
+
+OLD, NEW = data(3 * MiB, seed=1), data(4 * MiB + 77, seed=2)
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_nobody_sees_an_image_that_is_being_written(mount: Mount, store: str) -> None:
+    image = mount / store / "image"
+    with open(image, "wb", buffering=0) as file:
+        file.write(NEW[:MiB])
+        assert os.listdir(mount / store) == []
+        assert os.stat(image).st_size == MiB
+        file.write(NEW[MiB:])
+        assert os.stat(image).st_size == len(NEW)
+        with pytest.raises(OSError) as caught:
+            image.read_bytes()
+        assert caught.value.errno == errno.EBUSY
+    assert os.listdir(mount / store) == ["image"]
+    assert image.read_bytes() == NEW
+    mount.expect_log("read .*/image: Image image is still being written")
+
+
+def test_nothing_is_in_the_datadir_before_close(mount: Mount) -> None:
+    with open(mount / "shared" / "image", "wb", buffering=0) as file:
+        file.write(NEW)
+        assert not (mount.datadirs["shared"] / "image").exists()
+    assert (mount.datadirs["shared"] / "image").read_bytes() == NEW
+
+
+def test_another_mount_of_the_datadir_sees_only_what_is_published(
+    mount: Mount, make_mount: MakeMount
+) -> None:
+    sections = {"other": {"filesystem_store_datadir": mount.datadirs["shared"]}}
+    other = make_mount({"other": "file"}, sections=sections, options={"attribute_timeout": 0})
+    with open(mount / "shared" / "image", "wb", buffering=0) as file:
+        file.write(NEW)
+        assert os.listdir(other / "other") == []
+        assert not (other / "other" / "image").exists()
+    assert os.listdir(other / "other") == ["image"]
+    assert (other / "other" / "image").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_fsync_publishes_and_the_descriptor_goes_on(mount: Mount, store: str) -> None:
+    image = mount / store / "image"
+    with open(image, "wb", buffering=0) as file:
+        file.write(OLD)
+        os.fsync(file.fileno())
+        assert image.read_bytes() == OLD
+        file.write(NEW)
+    assert image.read_bytes() == OLD + NEW
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_old_readers_keep_the_old_bytes(mount: Mount, store: str) -> None:
+    """Also through mmap, also what they had not read when it was replaced."""
+    image = mount / store / "image"
+    image.write_bytes(OLD)
+    with open(image, "rb") as reader:
+        view = mmap.mmap(reader.fileno(), 0, prot=mmap.PROT_READ)
+        start = reader.read(100)
+        with open(image, "wb", buffering=0) as writer:
+            writer.write(NEW)
+            assert view[MiB : MiB + 100] == OLD[MiB : MiB + 100]
+            assert image.read_bytes() == OLD
+        assert image.read_bytes() == NEW
+        assert view[:] == OLD
+        assert start + reader.read() == OLD
+        assert os.fstat(reader.fileno()).st_size == len(OLD)
+        view.close()
+    assert image.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+@pytest.mark.parametrize("how", ["unlink", "rename"])
+def test_old_readers_outlive_the_name(mount: Mount, store: str, how: str) -> None:
+    image, other = mount / store / "image", mount / store / "other"
+    image.write_bytes(OLD)
+    other.write_bytes(NEW)
+    with open(image, "rb") as reader:
+        os.unlink(image) if how == "unlink" else os.rename(other, image)
+        assert hashlib.sha512(reader.read()).digest() == hashlib.sha512(OLD).digest()
+
+
+# -- errors --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 8 MiB."""
+    need_root()
+    need_tools("mke2fs", "mount")
+    disk, directory = tmp_path / "disk", tmp_path / "tiny"
+    disk.touch()
+    os.truncate(disk, 8 * MiB)
+    directory.mkdir()
+    run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", disk)
+    run("mount", "-o", "loop", disk, directory)
+    try:
+        yield directory
+    finally:
+        run("umount", "-l", directory)
+
+
+@pytest.fixture
+def tiny_mount(tiny: Path, make_mount: MakeMount) -> Iterator[Mount]:
+    """A store there, and one beside it with room."""
+    sections = {"tiny": {"filesystem_store_datadir": tiny / "images"}}
+    mount = make_mount({"tiny": "file", "shared": "file"}, sections=sections)
+    yield mount
+    mount.umount()  # before the filesystem under it
+
+
+def test_disk_full_in_the_middle_of_cp(tiny_mount: Mount, tmp_path: Path) -> None:
+    big, small = tmp_path / "big", tmp_path / "small"
+    big.write_bytes(data(24 * MiB))
+    small.write_bytes(OLD)
+    run("cp", small, tiny_mount / "tiny" / "kept")
+    free = os.statvfs(tiny_mount / "tiny").f_bfree
+    tiny_mount.expect_log(r"tiny/big: .*space")
+    result = attempt("cp", big, tiny_mount / "tiny" / "big")
+    assert result.returncode == 1
+    assert "No space left on device" in result.stderr
+    assert os.listdir(tiny_mount / "tiny") == ["kept"]
+    tiny_mount.check_leftovers()
+    assert os.statvfs(tiny_mount / "tiny").f_bfree == free
+    run("cp", big, tiny_mount / "shared" / "big")
+    assert (tiny_mount / "tiny" / "kept").read_bytes() == OLD
+
+
+def test_disk_full_while_replacing_keeps_the_old_image(tiny_mount: Mount) -> None:
+    image = tiny_mount / "tiny" / "image"
+    image.write_bytes(OLD)
+    tiny_mount.expect_log(r"tiny/image: .*space")
+    with pytest.raises(OSError) as caught:
+        image.write_bytes(data(24 * MiB))
+    assert caught.value.errno == errno.ENOSPC
+    assert image.read_bytes() == OLD
+
+
+def test_disk_full_for_rsync(tiny_mount: Mount, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    big.write_bytes(data(24 * MiB))
+    tiny_mount.expect_log(r"tiny/\.big\.\w+: .*space")
+    result = attempt("rsync", "-a", big, tiny_mount / "tiny" / "")
+    assert result.returncode == 11
+    assert os.listdir(tiny_mount / "tiny") == []
+
+
+def test_room_is_each_stores_own(tiny_mount: Mount) -> None:
+    tiny, shared = (os.statvfs(tiny_mount / store) for store in ("tiny", "shared"))
+    assert tiny.f_blocks * tiny.f_frsize < 8 * MiB
+    real = os.statvfs(tiny_mount.datadirs["shared"])
+    assert shared.f_blocks * shared.f_frsize == real.f_blocks * real.f_frsize
+    df = run("df", "--output=size", "-B1", tiny_mount / "tiny").split()[-1]
+    assert int(df) == tiny.f_blocks * tiny.f_frsize
+
+
+def test_error_at_close_reaches_the_writer(make_mount: MakeMount) -> None:
+    """The last part is stored when the descriptor is closed: so it fails there."""
+    sections = {"mem": {"memory_store_capacity": 100, "memory_store_part_size": MiB}}
+    mount = make_mount({"mem": "memory"}, sections=sections)
+    mount.expect_log("flush mem/image: There is not enough disk space")
+    descriptor = os.open(mount / "mem" / "image", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, bytes(101))
+    with pytest.raises(OSError) as caught:
+        os.close(descriptor)
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(mount / "mem") == []
+    (mount / "mem" / "image").write_bytes(bytes(100))
+
+
+def test_error_at_fsync_reaches_dd(make_mount: MakeMount) -> None:
+    sections = {"mem": {"memory_store_capacity": 100, "memory_store_part_size": MiB}}
+    mount = make_mount({"mem": "memory"}, sections=sections)
+    mount.expect_log("fsync mem/image: There is not enough disk space")
+    result = attempt(
+        "dd", "if=/dev/zero", f"of={mount.path}/mem/image",
+        "bs=101", "count=1", "conv=fsync",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "No space left on device" in result.stderr
+    assert os.listdir(mount / "mem") == []
+
+
+# -- what cannot be streamed ------------------------------------------------------------
+
+
+def test_write_out_of_order_is_refused_and_leaves_nothing(mount: Mount) -> None:
+    image = mount / "shared" / "image"
+    mount.expect_log(r"write shared/image: .*from start to end.*\[EINVAL\].*copy it here")
+    with open(image, "wb", buffering=0) as file:
+        file.write(NEW)
+        with pytest.raises(OSError) as caught:
+            os.pwrite(file.fileno(), b"header", 0)
+        assert caught.value.errno == errno.EINVAL
+        with pytest.raises(OSError):
+            file.write(b"more")
+        with pytest.raises(OSError):
+            os.fsync(file.fileno())
+        descriptor = os.dup(file.fileno())
+        with pytest.raises(OSError):
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            file.close()
+    assert os.listdir(mount / "shared") == []
+    assert not image.exists()
+    image.write_bytes(NEW)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("qcow2", "Device or resource busy"), ("raw", "Could not close the new file")],
+)
+def test_qemu_img_convert_into_a_store_fails_and_leaves_nothing(
+    mount: Mount, tmp_path: Path, output: str, message: str
+) -> None:
+    """It makes room, closes, opens again, reads back and rewrites: no stream can do that."""
+    source, disk = tmp_path / "source.raw", mount / "shared" / "disk"
+    source.write_bytes(bytes(MiB) + NEW + bytes(4 * MiB))
+    mount.expect_log(r"shared/disk: Image disk (can only be written from|is still being)")
+    result = attempt("qemu-img", "convert", "-f", "raw", "-O", output, source, disk)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert os.listdir(mount / "shared") == []
+    assert not disk.exists()
+
+
+def test_what_was_written_is_not_read_back_through_the_same_descriptor(mount: Mount) -> None:
+    """The old bytes would be wrong, and the new ones are not there yet."""
+    image = mount / "shared" / "image"
+    image.write_bytes(b"")
+    mount.expect_log("read shared/image: Image image is still being written")
+    with open(image, "r+b", buffering=0) as file:
+        file.write(b"new")
+        with pytest.raises(OSError) as caught:
+            os.pread(file.fileno(), 3, 0)
+    assert caught.value.errno == errno.EBUSY
+    assert image.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+@pytest.mark.parametrize("there", [True, False])
+def test_unlink_ends_the_upload_under_that_name(mount: Mount, store: str, there: bool) -> None:
+    """What is deleted does not come back when its writer closes."""
+    image = mount / store / "image"
+    if there:
+        image.write_bytes(OLD)
+    descriptor = os.open(image, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(descriptor, NEW)
+    os.unlink(image)
+    with pytest.raises(FileNotFoundError):
+        os.close(descriptor)
+    assert os.listdir(mount / store) == []
+    assert not image.exists()
+
+
+def test_write_into_a_published_image_is_refused(mount: Mount) -> None:
+    image = mount / "shared" / "image"
+    image.write_bytes(OLD)
+    mount.expect_log(r"write shared/image: .*from start to end")
+    with open(image, "r+b", buffering=0) as file, pytest.raises(OSError) as caught:
+        file.write(b"header")
+    assert caught.value.errno == errno.EINVAL
+    assert image.read_bytes() == OLD
+
+
+def test_truncate_to_another_size_is_refused(mount: Mount) -> None:
+    image = mount / "shared" / "image"
+    image.write_bytes(OLD)
+    mount.expect_log(r"setattr shared/image: .*from start to end")
+    with pytest.raises(OSError) as caught:
+        os.truncate(image, 100)
+    assert caught.value.errno == errno.EINVAL
+    assert image.read_bytes() == OLD
+
+
+# -- processes that die ----------------------------------------------------------------
+
+
+def test_killed_storefs_leaves_nothing_half_written(make_mount: MakeMount) -> None:
+    mount = make_mount()
+    (mount / "shared" / "kept").write_bytes(OLD)
+    writer = os.open(mount / "shared" / "image", os.O_WRONLY | os.O_CREAT)
+    replacer = os.open(mount / "shared" / "kept", os.O_WRONLY | os.O_TRUNC)
+    for descriptor in (writer, replacer):
+        os.write(descriptor, NEW)
+    await_true(lambda: len(mount.temporaries()) == 2, "two uploads")
+    mount.kill9()
+    for descriptor in (writer, replacer):
+        with pytest.raises(OSError):
+            os.close(descriptor)
+    assert len(mount.temporaries()) == 2
+    mount.start()
+    assert os.listdir(mount / "shared") == ["kept"]
+    assert (mount / "shared" / "kept").read_bytes() == OLD
+    assert mount.temporaries() == []
+    (mount / "shared" / "image").write_bytes(NEW)
+
+
+def test_uploads_of_a_living_storefs_stay_when_another_starts(
+    mount: Mount, make_mount: MakeMount
+) -> None:
+    with open(mount / "shared" / "image", "wb", buffering=0) as file:
+        file.write(NEW)
+        make_mount(
+            {"other": "file"},
+            sections={"other": {"filesystem_store_datadir": mount.datadirs["shared"]}},
+        )
+    assert (mount / "shared" / "image").read_bytes() == NEW
+
+
+def test_killed_cp_publishes_what_it_wrote(mount: Mount, tmp_path: Path) -> None:
+    """The kernel closes for it, which nobody can tell from a close of its own.
+
+    A local disk would keep the same bytes.
+    """
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    cp = subprocess.Popen(["cp", "--copy-contents", pipe, mount / "shared" / "image"])
+    with open(pipe, "wb", buffering=0) as file:
+        file.write(NEW)
+        await_true(lambda: _size(mount / "shared" / "image") == len(NEW), "all written")
+        cp.send_signal(signal.SIGKILL)
+        cp.wait()
+    await_true(lambda: os.listdir(mount / "shared") == ["image"], "its publication")
+    assert (mount / "shared" / "image").read_bytes() == NEW
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path).st_size
+    return -1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_unmounts_once_the_writer_is_done(make_mount: MakeMount, number: int) -> None:
+    mount = make_mount()
+    with open(mount / "shared" / "image", "wb", buffering=0) as file:
+        file.write(OLD)
+        os.kill(mount.pid, number)
+        await_true(lambda: not os.path.ismount(mount.path), "the name's end")
+        file.write(NEW)
+    mount.ended(0)
+    mount.check_log()
+    mount.start()
+    assert (mount / "shared" / "image").read_bytes() == OLD + NEW
+
+
+def test_umount_waits_for_writers_as_any_filesystem(own_mount: Mount) -> None:
+    with open(own_mount / "shared" / "image", "wb", buffering=0) as file:
+        file.write(OLD)
+        result = attempt("umount", own_mount.path)
+        assert result.returncode != 0
+        assert "busy" in result.stderr
+    assert (own_mount / "shared" / "image").read_bytes() == OLD
+
+
+# -- many at once -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_32_readers_and_8_writers(mount: Mount, store: str) -> None:
+    images = {f"image{n}": data(2 * MiB + n * 4321, seed=n) for n in range(8)}
+    written = {f"new{n}": data(3 * MiB + n, seed=100 + n) for n in range(8)}
+    for name, content in images.items():
+        (mount / store / name).write_bytes(content)
+
+    def read(name: str) -> bool:
+        return all((mount / store / name).read_bytes() == images[name] for _ in range(2))
+
+    def write(name: str) -> bool:
+        path = mount / store / name
+        path.write_bytes(written[name])
+        return path.read_bytes() == written[name]
+
+    with ThreadPoolExecutor(40) as pool:
+        results = [pool.submit(read, name) for name in list(images) * 4]
+        results += [pool.submit(write, name) for name in written]
+    assert [result.result() for result in results] == [True] * 40
+    assert sorted(os.listdir(mount / store)) == sorted([*images, *written])
