@@ -132,11 +132,12 @@ class Shell:
         raise PageError("the shell ended")
 
     def close(self) -> None:
-        """End it, and with it the files it has open."""
+        """End it, and with it the files it has open; wait for all it has started."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.close()
+        process.stdout.read()  # ends with the last who could write to it: rsync forks
         process.stdout.close()
         process.wait()
 
