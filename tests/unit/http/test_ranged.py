@@ -173,8 +173,11 @@ def test_an_empty_image(server: FaultyHttp, open_image: Open):
         assert server.asked == []
 
 
-def test_a_refused_first_byte_is_no_empty_image(server: FaultyHttp, open_image: Open):
-    server.next(faulty.answering(416))
+@pytest.mark.parametrize("told", [{}, {"Content_Range": "bytes */5"}])
+def test_a_refused_first_byte_is_no_empty_image(
+    server: FaultyHttp, open_image: Open, told: dict[str, str]
+):
+    server.next(faulty.answering(416, **told))
     reader = open_image()
     assert reader.pread(len(DATA) + 1, 0) == DATA
 
