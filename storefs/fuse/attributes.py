@@ -2,6 +2,8 @@
 """What stat(2) and statfs(2) show."""
 
 import stat
+import time
+from collections.abc import Callable
 
 import pyfuse3
 from pyfuse3 import EntryAttributes
@@ -20,8 +22,10 @@ UNKNOWN = Capacity(1 << 50, 1 << 50)
 class Attributes:
     """Owner, mode and time-outs are the mount's; the rest is the image's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, is_replaced: Callable[[Node], bool]) -> None:
         self._settings = settings
+        self._is_replaced = is_replaced
+        self._mounted_ns = time.time_ns()
 
     def entry(self, found: Directory | Node) -> EntryAttributes:
         entry = EntryAttributes()
@@ -43,8 +47,8 @@ class Attributes:
         entry.st_nlink = 1 if node.named else 0
         if node.pending is not None:
             size, allocated = node.pending.size, None
-        if node.writers or not node.named:
-            entry.attr_timeout = 0  # it changes when they close
+        if node.writers or not node.named or self._is_replaced(node):
+            entry.entry_timeout = entry.attr_timeout = 0  # it changes when they close
         mtime_ns = info.mtime_ns
         if node.pending is not None and node.pending.mtime_ns is not None:
             mtime_ns = node.pending.mtime_ns

@@ -65,6 +65,8 @@ class Files:
     async def open(self, node: Node, flags: int) -> Handle:
         """Open what is there: to read it, to replace it (O_TRUNC), or to touch it."""
         await self._engine.closing.finished(node.store_id, node.name)
+        if node.replaces is not None and node.pending is None:
+            return self._succeed(node)
         if not node.named:
             raise exceptions.ImageChanged(image=node.name)
         store = self._engine.stores[node.store_id]
@@ -85,7 +87,8 @@ class Files:
         if (node := self._tree.find(store.backend_group, name)) is not None:
             if flags & os.O_EXCL or node.pending is not None:
                 raise exceptions.Duplicate(image=name)
-            return await self.open(node, flags | os.O_TRUNC), node
+            successor = self.successor(node)
+            return self._succeed(successor), successor
         final = _final_name(name, flags)
         publication = Publication(self._engine, store, final or name, replace=final is not None)
         node = self._tree.add(store.backend_group, name, now_info(name), trio.current_time())
@@ -93,6 +96,17 @@ class Files:
         self._unfinished[publication] = node
         self._tree.opened(node, writable=True)
         return Handle(node, store, writing=publication, writable=True), node
+
+    def successor(self, node: Node) -> Node:
+        """A node to open instead of *node*, in order to replace the image."""
+        self._access.addable(self._engine.stores[node.store_id])
+        return self._tree.successor(node, now_info(node.name), trio.current_time())
+
+    def _succeed(self, node: Node) -> Handle:
+        store = self._engine.stores[node.store_id]
+        node.pending = self._replacement(node, store)
+        self._tree.opened(node, writable=True)
+        return Handle(node, store, writing=node.pending, writable=True)
 
     def _replacement(self, node: Node, store: Store) -> Publication:
         if node.pending is not None:
@@ -207,6 +221,7 @@ class Files:
         if node.pending is publication:
             node.pending = None
             node.info, node.known_at = info, trio.current_time()
+            self._names.succeeded(node)
         else:
             self._names.learn(node.store_id, node.name, info, trio.current_time())
 
@@ -216,10 +231,16 @@ class Files:
             node.pending = None
             self._tree.detach(node)
 
+    def is_replaced(self, node: Node) -> bool:
+        """Is a new image on its way to *node*'s name?"""
+        names = [(n.store_id, n.name) for p, n in self._unfinished.items() if not p.finished]
+        return (node.store_id, node.name) in names
+
     async def give_up_all(self, node: Node, reason: str) -> None:
-        """Give up whatever is on its way to replace *node*."""
-        for publication in [p for p, n in self._unfinished.items() if n is node]:
-            await self.give_up(publication, reason)
+        """Give up whatever is on its way to *node*'s name."""
+        for publication, other in list(self._unfinished.items()):
+            if (other.store_id, other.name) == (node.store_id, node.name):
+                await self.give_up(publication, reason)
 
     async def give_up(self, publication: Publication, reason: str) -> None:
         node = self._unfinished.get(publication)

@@ -72,9 +72,7 @@ class Names:
         if node is None:
             return await self._ask(store_id, name)
         await self.refresh(node)
-        if (current := self._tree.find(store_id, name)) is None:
-            raise exceptions.NotFound(image=name)
-        return current
+        return self._tree.find(store_id, name) or await self._ask(store_id, name)
 
     async def refresh(self, node: Node) -> None:
         """See that what is known of *node* is of late, without waiting for a slow store."""
@@ -97,6 +95,11 @@ class Names:
     def replaced(self, old: Node) -> None:
         """Tell the kernel that *old*'s name leads elsewhere."""
         self._renamed_away(self._tree.directories[old.store_id].inode, old.name)
+
+    def succeeded(self, node: Node) -> None:
+        """*node* was published: it bears its name from now on, if it did not before."""
+        if not node.named and (old := self._tree.succeed(node)) is not None:
+            self.replaced(old)
 
     def learn(self, store_id: str, name: str, info: ImageInfo, as_of: float) -> Node:
         """`Tree.learn`, telling the kernel when the name went to another version."""
