@@ -9,6 +9,7 @@ and logs a failed operation once.
 import errno
 import functools
 import itertools
+import logging
 import os
 import stat
 from collections.abc import Callable, Coroutine
@@ -21,7 +22,7 @@ from storefs import exceptions
 from storefs.drivers.base import Buffer
 from storefs.fuse.attributes import Attributes, statvfs_data
 from storefs.fuse.caller import statfs_path
-from storefs.fuse.reporting import report
+from storefs.fuse.reporting import is_awaited, report
 from storefs.fuse.succession import Successions
 from storefs.streams.listing import Listing
 from storefs.streams.vfs import Handle, Vfs
@@ -71,6 +72,9 @@ class StoreOperations(pyfuse3.Operations):
         self._listings: dict[int, Directory | Listing] = {}
         self._numbers = itertools.count(1)
         vfs.renamed_away = self._invalidate
+
+    def init(self) -> None:
+        logging.getLogger("pyfuse3").addFilter(is_awaited)
 
     # -- names -----------------------------------------------------------------
 

@@ -13,6 +13,14 @@ log = logging.getLogger(__name__)
 QUIET = {errno.ENOENT, errno.EEXIST, errno.ENODATA, errno.ENOTSUP, errno.EXDEV, errno.ESTALE}
 
 
+def is_awaited(record: logging.LogRecord) -> bool:
+    """A filter for pyfuse3's log: not that somebody did not wait for an answer.
+
+    ENOENT from the kernel: who asked was killed, or it was unmounted meanwhile.
+    """
+    return "fuse_reply_* failed with No such file" not in record.getMessage()
+
+
 def report(operation: str, subject: str, error: Exception) -> int:
     """Log *error* once and give its errno; the unexpected with its traceback.
 
