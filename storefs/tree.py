@@ -126,8 +126,10 @@ class Tree:
         """Give *node* another name in its store; whatever bore it loses it."""
         if (old := self.find(node.store_id, name)) is not None and old is not node:
             self.detach(old)
-        self._by_name.pop((node.store_id, node.name), None)
-        node.name = name
+        if self.find(node.store_id, node.name) is node:
+            del self._by_name[node.store_id, node.name]
+        node.name, node.named = name, True
+        self._by_inode[node.inode] = node
         self._by_name[node.store_id, name] = node
 
     def detach(self, node: Node) -> None:

@@ -19,6 +19,13 @@ BLOCK_SIZE = 1024 * 1024
 UNKNOWN = Capacity(1 << 50, 1 << 50)
 
 
+#: How long the kernel may keep a store's directory, seconds: as long as the mount.
+#: libfuse 3.14 does not offer the kernel parallel directory operations, so names are
+#: looked up one after the other in each directory. A name in the root that has to
+#: wait for a dead store must not stand in the way of the other stores.
+DIRECTORY_TIMEOUT = 10 * 365 * 24 * 3600
+
+
 class Attributes:
     """Owner, mode and time-outs are the mount's; the rest is the image's."""
 
@@ -36,6 +43,8 @@ class Attributes:
         if isinstance(found, Directory):
             entry.st_mode = stat.S_IFDIR | (0o777 & ~self._settings.umask)
             entry.st_nlink = 2
+            entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = self._mounted_ns
+            entry.entry_timeout = entry.attr_timeout = DIRECTORY_TIMEOUT
         else:
             self._describe(entry, found)
         return entry

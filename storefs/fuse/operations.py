@@ -16,12 +16,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from storefs import exceptions
 from storefs.drivers.base import Buffer
 from storefs.fuse.attributes import Attributes, statvfs_data
-from storefs.fuse.caller import statfs_path
+from storefs.fuse.caller import asked_about
 from storefs.fuse.reporting import is_awaited, report
 from storefs.fuse.succession import Successions
 from storefs.streams.listing import Listing
@@ -31,6 +32,9 @@ from storefs.tree import Directory, Node
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: How long to look who asks, seconds; the answer is then that for the default store.
+CALLER_PATIENCE = 0.5
 
 #: Requests whose first argument is an open file.
 BY_HANDLE = {"read", "write", "flush", "fsync", "release"}
@@ -71,6 +75,8 @@ class StoreOperations(pyfuse3.Operations):
         self._successions = Successions(vfs.tree)
         self._listings: dict[int, Directory | Listing] = {}
         self._numbers = itertools.count(1)
+        #: where it is mounted, without links
+        self.mountpoint = "/"
         vfs.renamed_away = self._invalidate
 
     def init(self) -> None:
@@ -213,7 +219,16 @@ class StoreOperations(pyfuse3.Operations):
 
     async def _list_images(self, listing: Listing, position: int, token: Any) -> None:
         store_id = listing.store_id
-        while found := listing.ready(position) or await listing.at(position):
+        start = position
+        while True:
+            try:
+                found = listing.ready(position) or await listing.at(position)
+            except Exception:
+                if position > start:
+                    return  # first tell what there is; the next request meets the error
+                raise
+            if found is None:
+                return
             info, as_of = found
             node = self._vfs.names.learn(store_id, info.image_id, info, as_of)
             name = os.fsencode(info.image_id)
@@ -308,10 +323,13 @@ class StoreOperations(pyfuse3.Operations):
 
     @_answered
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        path = statfs_path(ctx.pid) or ""
-        names = [part for part in path.split("/") if part in self._tree.directories]
-        capacity = await self._vfs.capacity(names[-1] if names else None)
-        return statvfs_data(capacity)
+        name = None
+        with trio.move_on_after(CALLER_PATIENCE):
+            name = await trio.to_thread.run_sync(
+                asked_about, ctx.pid, self.mountpoint, abandon_on_cancel=True
+            )
+        store_id = name if name in self._tree.directories else None
+        return statvfs_data(await self._vfs.capacity(store_id))
 
     @_answered
     async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
@@ -372,7 +390,8 @@ class StoreOperations(pyfuse3.Operations):
         number = next(self._numbers)
         self._handles[number] = handle
         unknown = handle.reading is not None and handle.reading.size is None
-        return FileInfo(fh=number, direct_io=handle.writable or unknown, keep_cache=True)
+        direct = handle.writable or unknown
+        return FileInfo(fh=number, direct_io=direct, keep_cache=bool(handle.node.info.version))
 
     def _invalidate(self, directory: int, name: str) -> None:
         pyfuse3.invalidate_entry_async(directory, os.fsencode(name), ignore_enoent=True)
