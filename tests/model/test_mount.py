@@ -229,7 +229,7 @@ def test_a_mounted_store_is_a_dict_of_bytes(store: Path) -> None:
         Machine,
         settings=settings(
             deadline=None,
-            max_examples=40,
+            max_examples=100,
             stateful_step_count=30,
             suppress_health_check=list(HealthCheck),
         ),
