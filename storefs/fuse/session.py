@@ -57,7 +57,7 @@ def serve(
     exit code: 0 if all went well to the end. Raises `MountError` when mounting
     did not work.
     """
-    memory.use_one_arena()
+    memory.keep_buffers()
     vfs = vfs_factory()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to unmount
     # A signal between mounting and listening would leave a dead mount: it has to wait.

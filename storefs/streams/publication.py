@@ -109,8 +109,7 @@ class Publication:
         self.check()
         if size < self.position or (size > self.position and self.state != STREAMING):
             raise exceptions.UnsupportedWrite(image=self.image_id)
-        if not self.position:
-            self._announced = size
+        self._announced = min(self._announced, size) if self.position else size
         self.declared = size
 
     async def publish(self) -> ImageInfo:
