@@ -342,6 +342,9 @@ class StoreOperations(pyfuse3.Operations):
         if operation in BY_HANDLE:
             handle = self._handles.get(args[0])
             return f"{handle.node.store_id}/{handle.node.name}" if handle else ""
+        listing = self._listings.get(args[0]) if operation == "readdir" else None
+        if isinstance(listing, Listing):
+            return f"{listing.store_id}/"
         found = self._tree.get(args[0]) if args and isinstance(args[0], int) else None
         if isinstance(found, Node):
             return f"{found.store_id}/{found.name}"
