@@ -23,11 +23,12 @@ from storefs.drivers.base import (
     SupportsRegister,
     check_image_id,
 )
+from storefs.drivers.http_answer import retried
 from storefs.drivers.http_catalog import Catalog
 from storefs.drivers.http_listing import Listing
 from storefs.drivers.http_location import NOWHERE, HttpLocation
 from storefs.drivers.http_pool import HttpSettings
-from storefs.drivers.http_transport import Origin, Transport, retried
+from storefs.drivers.http_transport import Origin, Transport
 from storefs.drivers.ranged_http import RangedHttp, Validators, pinned_by, probe
 
 #: How servers refuse HEAD; signed URLs answer 403 to all but the method they are for.
