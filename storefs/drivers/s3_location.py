@@ -15,6 +15,8 @@ _SCHEME_PREFIXES = tuple(f"{scheme}://" for scheme in SCHEMES)
 #: What ends a URL early, and surrogates: bytes that are no UTF-8.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@]+)(:\d+)?")
+
 #: ``KEY:SECRET@`` before host, bucket and key, as Glance wrote it up to 5.5. The secret
 #: may hold a slash, a key of ours no ``@``.
 _CREDENTIALS = re.compile(r"(?P<user>[^:/@]+):(?P<password>[^@]+)@(?=[^@/]+/[^@]+/[^@]+$)")
@@ -57,7 +59,7 @@ class S3Location(StoreLocation):
             raise _bad("it holds blanks, control characters or no UTF-8")
         rest = self._without_credentials(rest)
         parts = rest.split("/")
-        if len(parts) < 3 or not all(parts):
+        if len(parts) < 3 or not all(parts) or not _HOST.fullmatch(parts[0]) or "@" in parts[-2]:
             raise _bad("it is written s3://host/bucket/key")
         self.scheme, self.netloc = scheme, parts[0]
         self.prefix = "".join(f"/{part}" for part in parts[1:-2])

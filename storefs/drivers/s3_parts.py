@@ -12,6 +12,10 @@ MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MiB
 MAX_SIZE = 5 * 1024 * 1024 * MiB
 
+#: Parts of the greatest length that hold the longest object: a size that was told may
+#: be wrong.
+_SPARE = 1100
+
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
@@ -28,8 +32,8 @@ class Cut:
         MiB); what would be longer still than that pays for the rest.
         """
         if size is not None:
-            chunk = max(chunk, _whole(size, MAX_PARTS - 1000))
-            return cls(((MAX_PARTS - 1000, chunk), (1000, MAX_PART)))
+            chunk = max(chunk, _whole(size, MAX_PARTS - _SPARE))
+            return cls(((MAX_PARTS - _SPARE, chunk), (_SPARE, MAX_PART)))
         levels = [
             (1000, chunk),
             (2000, min(4 * chunk, MAX_PART)),

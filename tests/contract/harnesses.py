@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import pytest
 from oslo_config import cfg
 
 from storefs.drivers.base import Driver
@@ -205,6 +206,8 @@ class S3Harness(Harness):
         except ServerFailed as exc:
             raise Unavailable(str(exc)) from exc
         self.secrets = (self._bucket.secret_key,)
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr("storefs.drivers.s3.state_directory", lambda: directory / "state")
         options = {**self._bucket.options, "s3_store_large_object_chunk_size": 5}
         self.driver = configured(S3Driver, **options)
         self.part = 5 * 1024 * 1024
@@ -223,6 +226,7 @@ class S3Harness(Harness):
 
     def close(self) -> None:
         self.driver.close()
+        self._patch.undo()
         self._bucket.remove()
 
 
