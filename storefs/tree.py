@@ -37,6 +37,7 @@ class Node:
     upload behind an image that is not published yet. *named* turns False when
     the name went to another version or away. *extended* is where an append
     through this inode has got to: the kernel appends at the size it is shown.
+    *replaces* is the node whose name this one will get when it is published.
     *opens* counts open files, *writers* those of them that may write.
     """
 
@@ -53,6 +54,7 @@ class Node:
     named: bool = True
     refreshing: bool = False
     extended: int = 0
+    replaces: "Node | None" = None
 
 
 class Tree:
@@ -102,12 +104,32 @@ class Tree:
         self._by_inode[number] = self._by_name[store_id, name] = node
         return node
 
+    def successor(self, old: Node, info: ImageInfo, now: float) -> Node:
+        """A node without a name, to get *old*'s when it is published."""
+        generation = old.generation + 1
+        number = self._number(old.store_id, old.name, generation)
+        node = Node(number, old.store_id, old.name, info, now, generation, named=False)
+        node.replaces = old
+        self._by_inode[number] = node
+        return node
+
+    def succeed(self, node: Node) -> Node | None:
+        """Give a successor its name; the node that bore it until now, if there was one."""
+        old = self.find(node.store_id, node.name)
+        if old is not None:
+            self.detach(old)
+        node.named, node.replaces = True, None
+        self._by_name[node.store_id, node.name] = node
+        return old
+
     def move(self, node: Node, name: str) -> None:
         """Give *node* another name in its store; whatever bore it loses it."""
         if (old := self.find(node.store_id, name)) is not None and old is not node:
             self.detach(old)
-        self._by_name.pop((node.store_id, node.name), None)
-        node.name = name
+        if self.find(node.store_id, node.name) is node:
+            del self._by_name[node.store_id, node.name]
+        node.name, node.named = name, True
+        self._by_inode[node.inode] = node
         self._by_name[node.store_id, name] = node
 
     def detach(self, node: Node) -> None:

@@ -34,8 +34,9 @@ class ImageInfo:
 
     *size* is in bytes, or None where the server does not tell (a chunked HTTP
     answer); *version* changes whenever the bytes may have (ETag, generation,
-    inode and mtime); *mtime_ns* counts from the epoch; *allocated* is what it
-    occupies, in bytes, where that differs from the size (sparse files).
+    inode and mtime), and is empty where nobody can tell; *mtime_ns* counts from the
+    epoch; *allocated* is what it occupies, in bytes, where
+    that differs from the size (sparse files).
     """
 
     image_id: str

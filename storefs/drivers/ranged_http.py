@@ -14,7 +14,6 @@ import dataclasses
 import email.utils
 import re
 import threading
-import time
 from collections.abc import Callable, Container, Iterator
 from typing import ClassVar
 
@@ -70,12 +69,11 @@ class Validators:
     def info(self, image_id: str) -> ImageInfo:
         """The same for the layers above.
 
-        Without ETag and Last-Modified every call gives a version of its own:
-        nobody can tell that the bytes are still the same.
+        Without ETag and Last-Modified there is no version: nobody can tell
+        whether the bytes are still the same.
         """
         dated = f"{self.last_modified}/{self.size}" if self.last_modified else ""
-        version = self.etag or dated or f"unknown-{time.time_ns()}"
-        return ImageInfo(image_id, self.size, version, _mtime_ns(self.last_modified))
+        return ImageInfo(image_id, self.size, self.etag or dated, _mtime_ns(self.last_modified))
 
 
 def _total(answer: Answer) -> int | None:

@@ -2,6 +2,8 @@
 """What stat(2) and statfs(2) show."""
 
 import stat
+import time
+from collections.abc import Callable
 
 import pyfuse3
 from pyfuse3 import EntryAttributes
@@ -17,11 +19,20 @@ BLOCK_SIZE = 1024 * 1024
 UNKNOWN = Capacity(1 << 50, 1 << 50)
 
 
+#: How long the kernel may keep a store's directory, seconds: as long as the mount.
+#: libfuse 3.14 does not offer the kernel parallel directory operations, so names are
+#: looked up one after the other in each directory. A name in the root that has to
+#: wait for a dead store must not stand in the way of the other stores.
+DIRECTORY_TIMEOUT = 10 * 365 * 24 * 3600
+
+
 class Attributes:
     """Owner, mode and time-outs are the mount's; the rest is the image's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, is_replaced: Callable[[Node], bool]) -> None:
         self._settings = settings
+        self._is_replaced = is_replaced
+        self._mounted_ns = time.time_ns()
 
     def entry(self, found: Directory | Node) -> EntryAttributes:
         entry = EntryAttributes()
@@ -32,6 +43,8 @@ class Attributes:
         if isinstance(found, Directory):
             entry.st_mode = stat.S_IFDIR | (0o777 & ~self._settings.umask)
             entry.st_nlink = 2
+            entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = self._mounted_ns
+            entry.entry_timeout = entry.attr_timeout = DIRECTORY_TIMEOUT
         else:
             self._describe(entry, found)
         return entry
@@ -43,8 +56,8 @@ class Attributes:
         entry.st_nlink = 1 if node.named else 0
         if node.pending is not None:
             size, allocated = node.pending.size, None
-        if node.writers or not node.named:
-            entry.attr_timeout = 0  # it changes when they close
+        if node.writers or not node.named or self._is_replaced(node):
+            entry.entry_timeout = entry.attr_timeout = 0  # it changes when they close
         mtime_ns = info.mtime_ns
         if node.pending is not None and node.pending.mtime_ns is not None:
             mtime_ns = node.pending.mtime_ns

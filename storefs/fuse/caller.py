@@ -16,7 +16,17 @@ _NUMBERS = {"x86_64": (137, 138), "aarch64": (43, 44)}
 _PATH_MAX = 4096
 
 
-def statfs_path(pid: int) -> str | None:
+def asked_about(pid: int, mountpoint: str) -> str | None:
+    """The first name below *mountpoint* on the path that thread *pid* asks about.
+
+    Blocks, and may even come back to us: for a thread, with a time limit.
+    """
+    path = os.path.realpath(_statfs_path(pid) or "/")
+    inside = os.path.relpath(path, mountpoint).split("/")[0]
+    return None if inside in (".", "..") else inside
+
+
+def _statfs_path(pid: int) -> str | None:
     """The absolute path that thread *pid* asks about, links in it not resolved."""
     by_path, by_descriptor = _NUMBERS.get(platform.machine(), (-1, -1))
     try:

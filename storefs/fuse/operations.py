@@ -16,28 +16,28 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from storefs import exceptions
 from storefs.drivers.base import Buffer
 from storefs.fuse.attributes import Attributes, statvfs_data
-from storefs.fuse.caller import statfs_path
-from storefs.fuse.errno import errno_of
+from storefs.fuse.caller import asked_about
+from storefs.fuse.reporting import is_awaited, report
+from storefs.fuse.succession import Successions
 from storefs.streams.listing import Listing
 from storefs.streams.vfs import Handle, Vfs
 from storefs.streams.xattrs import PREFIX, Xattrs
 from storefs.tree import Directory, Node
 
-log = logging.getLogger(__name__)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: How long to look who asks, seconds; the answer is then that for the default store.
+CALLER_PATIENCE = 0.5
+
 #: Requests whose first argument is an open file.
 BY_HANDLE = {"read", "write", "flush", "fsync", "release"}
-
-#: errnos that are answers and not failures: no log line.
-QUIET = {errno.ENOENT, errno.EEXIST, errno.ENODATA, errno.ENOTSUP, errno.EXDEV, errno.ESTALE}
 
 
 def _answered(
@@ -52,19 +52,10 @@ def _answered(
         except FUSEError:
             raise
         except Exception as exc:
-            raise FUSEError(self._report(handler.__name__.lstrip("_"), args, exc)) from exc
+            operation = handler.__name__.lstrip("_")
+            raise FUSEError(report(operation, self._subject(operation, args), exc)) from exc
 
     return answered  # type: ignore[return-value]
-
-
-def _remedy(error: Exception) -> str:
-    """What to do about it, where that is not in the error itself."""
-    if isinstance(error, exceptions.UnsupportedWrite):
-        return (
-            ": write it elsewhere and copy it here, or write it from start to end"
-            " (rsync without --inplace, dd without conv=notrunc)"
-        )
-    return ""
 
 
 class StoreOperations(pyfuse3.Operations):
@@ -79,11 +70,17 @@ class StoreOperations(pyfuse3.Operations):
         self._vfs = vfs
         self._tree = vfs.tree
         self._xattrs = Xattrs(vfs)
-        self._attributes = Attributes(vfs.settings)
+        self._attributes = Attributes(vfs.settings, self._is_replaced)
         self._handles: dict[int, Handle] = {}
+        self._successions = Successions(vfs.tree)
         self._listings: dict[int, Directory | Listing] = {}
         self._numbers = itertools.count(1)
+        #: where it is mounted, without links
+        self.mountpoint = "/"
         vfs.renamed_away = self._invalidate
+
+    def init(self) -> None:
+        logging.getLogger("pyfuse3").addFilter(is_awaited)
 
     # -- names -----------------------------------------------------------------
 
@@ -94,7 +91,10 @@ class StoreOperations(pyfuse3.Operations):
             return self._attributes.entry(directory)
         if name == b"..":
             return self._attributes.entry(self._tree.root)
-        return self._told(await self._vfs.names.lookup(directory, os.fsdecode(name)))
+        found = await self._vfs.names.lookup(directory, os.fsdecode(name))
+        if isinstance(found, Node):
+            found = self._successions.announced(ctx.pid, found) or found
+        return self._told(found)
 
     @_answered
     async def forget(self, inode_list: Any) -> None:
@@ -106,8 +106,9 @@ class StoreOperations(pyfuse3.Operations):
         found = self._found(inode)
         if isinstance(found, Node):
             await self._vfs.names.refresh(found)
-            if not found.named and not found.opens:
-                raise FUSEError(errno.ESTALE)  # the kernel looks the name up again
+            if not (found.named or found.opens or found.replaces):
+                # asked by name, which leads to another version since
+                found.info = (await self._vfs.names.image(found.store_id, found.name)).info
         return self._attributes.entry(found)
 
     @_answered
@@ -218,7 +219,16 @@ class StoreOperations(pyfuse3.Operations):
 
     async def _list_images(self, listing: Listing, position: int, token: Any) -> None:
         store_id = listing.store_id
-        while found := listing.ready(position) or await listing.at(position):
+        start = position
+        while True:
+            try:
+                found = listing.ready(position) or await listing.at(position)
+            except Exception:
+                if position > start:
+                    return  # first tell what there is; the next request meets the error
+                raise
+            if found is None:
+                return
             info, as_of = found
             node = self._vfs.names.learn(store_id, info.image_id, info, as_of)
             name = os.fsencode(info.image_id)
@@ -235,7 +245,13 @@ class StoreOperations(pyfuse3.Operations):
         found = self._found(inode)
         if isinstance(found, Directory):
             raise FUSEError(errno.EISDIR)
-        return self._opened(await self._vfs.files.open(found, flags))
+        if flags & os.O_TRUNC and found.replaces is None:
+            await self._let_succeed(found, ctx.pid)
+        replaced = found.replaces
+        handle = await self._vfs.files.open(found, flags)
+        if replaced is not None:
+            self._successions.done(ctx.pid, replaced)
+        return self._opened(handle)
 
     @_answered
     async def create(
@@ -307,39 +323,19 @@ class StoreOperations(pyfuse3.Operations):
 
     @_answered
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        path = statfs_path(ctx.pid) or ""
-        names = [part for part in path.split("/") if part in self._tree.directories]
-        capacity = await self._vfs.capacity(names[-1] if names else None)
-        return statvfs_data(capacity)
+        name = None
+        with trio.move_on_after(CALLER_PATIENCE):
+            name = await trio.to_thread.run_sync(
+                asked_about, ctx.pid, self.mountpoint, abandon_on_cancel=True
+            )
+        store_id = name if name in self._tree.directories else None
+        return statvfs_data(await self._vfs.capacity(store_id))
 
     @_answered
     async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
         return True
 
-    # -- errors -----------------------------------------------------------------------------
-
-    def _report(self, operation: str, args: tuple[Any, ...], error: Exception) -> int:
-        """Log *error* once and give its errno; the unexpected with its traceback.
-
-        An upload that has ended raises the same error to all who still write.
-        """
-        number = errno_of(error)
-        if number in QUIET or error.__dict__.get("told"):
-            return number
-        error.__dict__["told"] = True
-        known = isinstance(
-            error, exceptions.GlanceStoreException | exceptions.BackendException | OSError
-        )
-        log.warning(
-            "%s %s: %s [%s]%s",
-            operation,
-            self._subject(operation, args),
-            error,
-            errno.errorcode.get(number, number),
-            _remedy(error),
-            exc_info=None if known else error,
-        )
-        return number
+    # -- for the log -----------------------------------------------------------------------------
 
     def _subject(self, operation: str, args: tuple[Any, ...]) -> str:
         """STORE/IMAGE that a request is about; never what it would write."""
@@ -354,11 +350,24 @@ class StoreOperations(pyfuse3.Operations):
 
     # -- helpers ------------------------------------------------------------------------------
 
+    def _is_replaced(self, node: Node) -> bool:
+        return self._vfs.files.is_replaced(node)
+
     def _found(self, inode: int) -> Directory | Node:
         found = self._tree.get(inode)
         if found is None:
             raise FUSEError(errno.ESTALE)
         return found
+
+    async def _let_succeed(self, node: Node, thread: int) -> None:
+        """Refuse to open *node* for replacement once: the kernel then finds its successor."""
+        current = await self._vfs.names.image(node.store_id, node.name)
+        if current.pending is not None:
+            return
+        if self._successions.announced(thread, current) is None:
+            self._successions.announce(thread, current, self._vfs.files.successor(current))
+            raise FUSEError(errno.ESTALE)
+        self._successions.done(thread, current)
 
     def _directory(self, inode: int) -> Directory:
         found = self._found(inode)
@@ -381,7 +390,8 @@ class StoreOperations(pyfuse3.Operations):
         number = next(self._numbers)
         self._handles[number] = handle
         unknown = handle.reading is not None and handle.reading.size is None
-        return FileInfo(fh=number, direct_io=handle.writable or unknown, keep_cache=True)
+        direct = handle.writable or unknown
+        return FileInfo(fh=number, direct_io=direct, keep_cache=bool(handle.node.info.version))
 
     def _invalidate(self, directory: int, name: str) -> None:
         pyfuse3.invalidate_entry_async(directory, os.fsencode(name), ignore_enoent=True)

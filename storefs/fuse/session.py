@@ -57,12 +57,14 @@ def serve(
     exit code: 0 if all went well to the end. Raises `MountError` when mounting
     did not work.
     """
-    memory.use_one_arena()
+    memory.keep_buffers()
     vfs = vfs_factory()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to unmount
     # A signal between mounting and listening would leave a dead mount: it has to wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    _init(StoreOperations(vfs), mountpoint, options)
+    operations = StoreOperations(vfs)
+    operations.mountpoint = os.path.realpath(mountpoint)
+    _init(operations, mountpoint, options)
     session = Session(mountpoint, vfs, options, on_ready)
     try:
         trio.run(session.run)
@@ -148,7 +150,8 @@ class Session:
         """Wait until the kernel and we have spoken, then tell who waits for it."""
         try:
             with trio.fail_after(START_TIMEOUT):
-                await trio.to_thread.run_sync(os.stat, self.mountpoint, abandon_on_cancel=True)
+                # listing it lets the kernel know every store's directory from the start
+                await trio.to_thread.run_sync(os.listdir, self.mountpoint, abandon_on_cancel=True)
         except (OSError, trio.TooSlowError) as exc:
             raise mountpoints.MountError(
                 f"{self.mountpoint} was mounted but does not answer ({exc or 'time-out'}); try "

@@ -2,6 +2,7 @@
 """Blocks of images, least recently used first out, each fetched once."""
 
 import collections
+import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -9,6 +10,10 @@ import trio
 
 from storefs.drivers.base import Buffer
 from storefs.streams.budget import Budget
+
+#: A block that was fetched or used less than this ago is not evicted, seconds:
+#: its reader is on the way. Evicting it would only have it fetched again.
+FRESH = 1.0
 
 
 class BlockKey(NamedTuple):
@@ -39,6 +44,7 @@ class BlockCache:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._blocks: collections.OrderedDict[BlockKey, Buffer] = collections.OrderedDict()
+        self._used: dict[BlockKey, float] = {}
         self._fetches: dict[BlockKey, _Fetch] = {}
         budget.reclaim = self._evict
 
@@ -47,7 +53,12 @@ class BlockCache:
         block = self._blocks.get(key)
         if block is not None:
             self._blocks.move_to_end(key)
+            self._used[key] = time.monotonic()
         return block
+
+    def welcome(self, key: BlockKey) -> bool:
+        """Whether it is here or coming, or there is room to keep it."""
+        return key in self._blocks or key in self._fetches or self._budget.fits(key.length)
 
     def wanted(self, key: BlockKey) -> bool:
         """Whether a prefetch of it would be of use: not here, not coming, and room."""
@@ -74,6 +85,7 @@ class BlockCache:
         """Let go of a block whose reader has passed it."""
         block = self._blocks.pop(key, None)
         if block is not None:
+            del self._used[key]
             self._budget.give(len(block))
 
     async def _fetch(
@@ -87,6 +99,7 @@ class BlockCache:
             block = under_way.block = await fetch()
             if keep:
                 self._blocks[key] = block
+                self._used[key] = time.monotonic()
                 kept = len(block)
             return block
         except Exception as exc:
@@ -98,9 +111,12 @@ class BlockCache:
             under_way.done.set()
 
     def _evict(self, wanted: int) -> int:
-        freed = 0
+        freed, idle_since = 0, time.monotonic() - FRESH
         while self._blocks and freed < wanted:
-            _, block = self._blocks.popitem(last=False)
-            freed += len(block)
-            self._budget.used -= len(block)
+            oldest = next(iter(self._blocks))
+            if self._used[oldest] > idle_since:
+                break
+            del self._used[oldest]
+            freed += len(self._blocks.pop(oldest))
+        self._budget.used -= freed
         return freed

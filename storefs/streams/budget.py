@@ -23,7 +23,7 @@ class Budget:
         self._given = trio.Event()
 
     def fits(self, length: int) -> bool:
-        """Whether *length* more bytes are within the limit, evicting for them."""
+        """Whether *length* more bytes are within the limit, evicting what lies idle."""
         excess = self.used + length - self.limit
         if excess > 0:
             self.reclaim(excess)

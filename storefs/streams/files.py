@@ -2,6 +2,7 @@
 """Open files: what open, read, write and close mean for an image."""
 
 import dataclasses
+import itertools
 import logging
 import os
 import re
@@ -54,17 +55,21 @@ class Files:
         self._tree = tree
         self._access = access
         self._unfinished: dict[Publication, Node] = {}
+        self._numbers = itertools.count(1)
 
     async def close(self) -> None:
         """Abort what is unfinished, with a warning each."""
-        for publication, node in list(self._unfinished.items()):
-            if not publication.finished:
+        unfinished = {p: n for p, n in self._unfinished.items() if not p.finished}
+        async with trio.open_nursery() as nursery:
+            for publication, node in unfinished.items():
                 _warn(node, "it was not finished before the unmount and is given up")
-                await self.give_up(publication, "the filesystem was unmounted")
+                nursery.start_soon(self.give_up, publication, "the filesystem was unmounted")
 
     async def open(self, node: Node, flags: int) -> Handle:
         """Open what is there: to read it, to replace it (O_TRUNC), or to touch it."""
         await self._engine.closing.finished(node.store_id, node.name)
+        if node.replaces is not None and node.pending is None:
+            return self._succeed(node)
         if not node.named:
             raise exceptions.ImageChanged(image=node.name)
         store = self._engine.stores[node.store_id]
@@ -85,14 +90,29 @@ class Files:
         if (node := self._tree.find(store.backend_group, name)) is not None:
             if flags & os.O_EXCL or node.pending is not None:
                 raise exceptions.Duplicate(image=name)
-            return await self.open(node, flags | os.O_TRUNC), node
+            successor = self.successor(node)
+            return self._succeed(successor), successor
         final = _final_name(name, flags)
-        publication = Publication(self._engine, store, final or name, replace=final is not None)
+        temporary = final is not None
+        publication = Publication(
+            self._engine, store, final or name, replace=temporary, temporary=temporary
+        )
         node = self._tree.add(store.backend_group, name, now_info(name), trio.current_time())
         node.pending = publication
         self._unfinished[publication] = node
         self._tree.opened(node, writable=True)
         return Handle(node, store, writing=publication, writable=True), node
+
+    def successor(self, node: Node) -> Node:
+        """A node to open instead of *node*, in order to replace the image."""
+        self._access.addable(self._engine.stores[node.store_id])
+        return self._tree.successor(node, now_info(node.name), trio.current_time())
+
+    def _succeed(self, node: Node) -> Handle:
+        store = self._engine.stores[node.store_id]
+        node.pending = self._replacement(node, store)
+        self._tree.opened(node, writable=True)
+        return Handle(node, store, writing=node.pending, writable=True)
 
     def _replacement(self, node: Node, store: Store) -> Publication:
         if node.pending is not None:
@@ -113,13 +133,17 @@ class Files:
         if not node.named or reader.info.version != node.info.version:
             await self._engine.threads(store).run(reader.close)
             raise exceptions.ImageChanged(image=node.name)
-        image = (node.store_id, node.name, reader.info.version)
+        version = reader.info.version or f"unknown {next(self._numbers)}"
+        image = (node.store_id, node.name, version)
         engine = self._engine
         return ReadStream(reader, image, engine.threads(store), engine.cache, engine.nursery)
 
     async def read(self, handle: Handle, offset: int, length: int) -> Buffer:
-        if handle.reading is None or handle.writing is not None:
+        writing = handle.writing is not None and handle.writing.state != PUBLISHED
+        if writing or handle.node.pending is not None:
             raise exceptions.InUseByStore(f"Image {handle.node.name} is still being written.")
+        if handle.reading is None:
+            handle.reading = await self._open_to_read(handle.node, handle.store)
         return await handle.reading.read(offset, length)
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> None:
@@ -148,9 +172,9 @@ class Files:
         finally:
             if handle.writing is not None and handle.writing.state == FAILED:
                 self._forget(handle.writing, handle.node)
+            self._tree.released(handle.node, writable=handle.writable)
             if handle.reading is not None:
                 await handle.reading.aclose()
-            self._tree.released(handle.node, writable=handle.writable)
 
     async def set_size(self, node: Node, handle: Handle | None, size: int) -> None:
         """truncate(2) and ftruncate(2), as far as they can be streamed."""
@@ -181,7 +205,7 @@ class Files:
         if current is None or not (node.named or node.writers):
             raise exceptions.ImageChanged(image=node.name)
         info = await self._engine.threads(store).run(_set_mtime, store, node.name, mtime_ns)
-        current.info, current.known_at = info, trio.current_time()
+        self._names.learn(node.store_id, node.name, info, trio.current_time())
 
     async def _settle(self, handle: Handle) -> None:
         """Publish, or hold; whoever comes second finds it done."""
@@ -191,7 +215,7 @@ class Files:
             publication.check()
             if publication.state in (PUBLISHED, HELD):
                 return
-            if handle.node.name != publication.image_id:
+            if publication.temporary:
                 await publication.hold()
                 self._engine.nursery.start_soon(self._await_rename, publication, handle.node)
             else:
@@ -207,6 +231,7 @@ class Files:
         if node.pending is publication:
             node.pending = None
             node.info, node.known_at = info, trio.current_time()
+            self._names.succeeded(node)
         else:
             self._names.learn(node.store_id, node.name, info, trio.current_time())
 
@@ -216,10 +241,16 @@ class Files:
             node.pending = None
             self._tree.detach(node)
 
+    def is_replaced(self, node: Node) -> bool:
+        """Is a new image on its way to *node*'s name?"""
+        names = [(n.store_id, n.name) for p, n in self._unfinished.items() if not p.finished]
+        return (node.store_id, node.name) in names
+
     async def give_up_all(self, node: Node, reason: str) -> None:
-        """Give up whatever is on its way to replace *node*."""
-        for publication in [p for p, n in self._unfinished.items() if n is node]:
-            await self.give_up(publication, reason)
+        """Give up whatever is on its way to *node*'s name."""
+        for publication, other in list(self._unfinished.items()):
+            if (other.store_id, other.name) == (node.store_id, node.name):
+                await self.give_up(publication, reason)
 
     async def give_up(self, publication: Publication, reason: str) -> None:
         node = self._unfinished.get(publication)
@@ -245,13 +276,13 @@ class Files:
         node = self._tree.find(handle.node.store_id, handle.node.name)
         if not handle.writable or node is None or offset != node.info.size:
             raise exceptions.UnsupportedWrite(image=handle.node.name)
-        publication = self._replacement(node, handle.store)
         old = await self._open_to_read(node, handle.store)
+        publication = self._replacement(node, handle.store)
         try:
             while chunk := await old.read(publication.position, COPY_SIZE):
                 await publication.write(chunk, publication.position)
-        except BaseException:
-            await publication.abort("the old bytes could not be read")
+        except Exception:
+            await self.give_up(publication, "the old bytes could not be read")
             raise
         finally:
             await old.aclose()

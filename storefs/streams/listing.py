@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import trio
 
-from storefs import exceptions
 from storefs.driver import Store
 from storefs.drivers.base import ImageInfo, SupportsList
 from storefs.streams.threads import Threads
@@ -60,8 +59,9 @@ class Listing:
     async def _advance(self) -> None:
         assert self._images is not None
         as_of = trio.current_time()
-        batch = await self._threads.run(self._take, self._images)
-        self._ended = not batch
+        images, self._images = self._images, None  # one that raised cannot go on
+        batch = await self._threads.run(self._take, images)
+        self._images, self._ended = images, not batch
         kept = self._window[-BATCH:]
         self._base += len(self._window) - len(kept)
         names = [(info, as_of) for info in batch if self._is_name(info.image_id)]
@@ -70,11 +70,7 @@ class Listing:
             log.info("%s: %d keys are no file names and left out", self.store_id, self.left_out)
 
     def _take(self, images: Iterator[ImageInfo]) -> list[ImageInfo]:
-        try:
-            return list(itertools.islice(images, BATCH))
-        except RuntimeError as exc:
-            # a generator that was given up in the middle cannot go on
-            raise exceptions.BackendException(f"the listing broke off: {exc}") from exc
+        return list(itertools.islice(images, BATCH))
 
     def _is_name(self, image_id: str) -> bool:
         fits = "/" not in image_id and image_id not in ("", ".", "..") and "\0" not in image_id

@@ -6,6 +6,7 @@ the store is asked again on the side, and the answer waits for it only as long
 as a healthy store needs: one that is dead delays nobody who knows the name.
 """
 
+import collections
 import logging
 import time
 from collections.abc import Callable
@@ -19,6 +20,13 @@ from storefs.streams.engine import Engine
 from storefs.tree import Directory, Node, Tree
 
 log = logging.getLogger(__name__)
+
+#: Questions about known names a store is asked at once; more would keep those waiting
+#: who need an answer.
+REFRESHES = 8
+
+#: How long a store that did not answer is not asked for names in the root, seconds.
+RETRY_AFTER = 5.0
 
 #: How long a known name waits for news of it, seconds: several times what a
 #: request in the same building takes, and not yet felt by who types `ls`.
@@ -36,6 +44,8 @@ class Names:
         self._tree = tree
         self._renamed_away = renamed_away
         self._late: set[str] = set()
+        self._refreshing: collections.Counter[str] = collections.Counter()
+        self._silent_until: dict[str, float] = {}
 
     def store(self, store_id: str) -> Store:
         return self._engine.stores[store_id]
@@ -49,22 +59,26 @@ class Names:
         return await self.anywhere(name)
 
     async def anywhere(self, name: str) -> Node:
-        """The image in the store of the highest weight that has it.
+        """The image in the store of the highest weight that has it; `NotFound`.
 
-        A store that cannot be asked is passed over; when nobody has the image,
-        its error is told, for the image may be there.
+        A store that cannot be asked is passed over with a warning, and not
+        asked again for some seconds: the others go on.
         """
-        failure: Exception = exceptions.NotFound(image=name)
         for store_id in sorted(self._tree.directories, key=lambda s: -self.store(s).weight):
+            if trio.current_time() < self._silent_until.get(store_id, 0):
+                continue
             try:
                 return await self.image(store_id, name)
             except exceptions.NotFound:
                 continue
-            except exceptions.BadStoreConfiguration:
-                continue
-            except exceptions.GlanceStoreException as exc:
-                failure = exc
-        raise failure
+            except Exception as exc:  # noqa: BLE001 - whatever it is, it is that store's
+                self._pass_over(store_id, name, exc)
+        raise exceptions.NotFound(image=name)
+
+    def _pass_over(self, store_id: str, name: str, error: Exception) -> None:
+        self._silent_until[store_id] = trio.current_time() + RETRY_AFTER
+        if self.store(store_id).state.name != "broken":  # that was told at the start
+            log.warning("%s: passed over in looking for %s: %s", store_id, name, error)
 
     async def image(self, store_id: str, name: str) -> Node:
         """The image *name* of one store; `NotFound`."""
@@ -72,9 +86,7 @@ class Names:
         if node is None:
             return await self._ask(store_id, name)
         await self.refresh(node)
-        if (current := self._tree.find(store_id, name)) is None:
-            raise exceptions.NotFound(image=name)
-        return current
+        return self._tree.find(store_id, name) or await self._ask(store_id, name)
 
     async def refresh(self, node: Node) -> None:
         """See that what is known of *node* is of late, without waiting for a slow store."""
@@ -85,7 +97,10 @@ class Names:
         fresh = age < self._engine.settings.attribute_timeout
         if fresh or node.pending is not None or not node.named or node.refreshing:
             return
+        if self._refreshing[node.store_id] >= REFRESHES:
+            return
         node.refreshing = True
+        self._refreshing[node.store_id] += 1
         done = trio.Event()
         self._engine.nursery.start_soon(self._refresh, node, done)
         if node.store_id not in self._late:
@@ -97,6 +112,11 @@ class Names:
     def replaced(self, old: Node) -> None:
         """Tell the kernel that *old*'s name leads elsewhere."""
         self._renamed_away(self._tree.directories[old.store_id].inode, old.name)
+
+    def succeeded(self, node: Node) -> None:
+        """*node* was published: it bears its name from now on, if it did not before."""
+        if not node.named and (old := self._tree.succeed(node)) is not None:
+            self.replaced(old)
 
     def learn(self, store_id: str, name: str, info: ImageInfo, as_of: float) -> Node:
         """`Tree.learn`, telling the kernel when the name went to another version."""
@@ -133,6 +153,7 @@ class Names:
             log.debug("%s: %s: no news of it: %s", node.store_id, node.name, exc)
         finally:
             node.refreshing = False
+            self._refreshing[node.store_id] -= 1
             self._late.discard(node.store_id)
             done.set()
 

@@ -3,8 +3,8 @@
 
 ::
 
-    streaming --publish--> published
-        |  \\--hold--> held --publish--> published
+    streaming --publish--> publishing --> published
+        |  \\--hold--> held --publish--> publishing --> published
         \\--any error, abort--> failed
 
 Nothing is visible before `publish` returns. A held one (rsync's temporary
@@ -33,6 +33,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 STREAMING, HELD, PUBLISHED, FAILED = "streaming", "held", "published", "failed"
+PUBLISHING = "publishing"
 
 
 @dataclasses.dataclass
@@ -48,10 +49,19 @@ class Publication:
 
     *mtime_ns*, when set before publication, becomes the image's. *declared* is a
     size announced by ftruncate: what is missing at the end is zeros. But one that
-    was announced before the first byte and is not reached ends the upload.
+    was announced before the first byte and is not reached ends the upload. A
+    *temporary* one has a name of its own until it is renamed to *image_id*.
     """
 
-    def __init__(self, engine: Engine, store: Store, image_id: str, *, replace: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        image_id: str,
+        *,
+        replace: bool,
+        temporary: bool = False,
+    ) -> None:
         self._engine = engine
         self._threads = engine.threads(store)
         self._replace = replace
@@ -60,6 +70,7 @@ class Publication:
         self._error: Exception | None = None
         self.store = store
         self.image_id = image_id
+        self.temporary = temporary
         self.location: StoreLocation = store.locate(image_id)
         self.state = STREAMING
         self.declared: int | None = None
@@ -89,15 +100,16 @@ class Publication:
         """Take *data* at *offset*; a gap before it is zeros, going back ends the upload."""
         async with self._lock:
             self.check()
+            if self.state == HELD:
+                raise exceptions.UnsupportedWrite(image=self.image_id)
             await self._guarded(self._write, data, offset)
 
     def truncate(self, size: int) -> None:
         """Announce the size; it cannot become less than what was written."""
         self.check()
-        if size < self.position:
+        if size < self.position or (size > self.position and self.state != STREAMING):
             raise exceptions.UnsupportedWrite(image=self.image_id)
-        if not self.position:
-            self._announced = size
+        self._announced = min(self._announced, size) if self.position else size
         self.declared = size
 
     async def publish(self) -> ImageInfo:
@@ -116,8 +128,9 @@ class Publication:
 
     async def abort(self, reason: str) -> None:
         """Leave no trace; those who still write are told *reason*."""
-        if not self.finished:
-            await self._fail(exceptions.NotFound(f"Image {self.image_id}: {reason}"))
+        async with self._lock:
+            if not self.finished:
+                await self._fail(exceptions.NotFound(f"Image {self.image_id}: {reason}"))
 
     async def _guarded(self, step: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """A step whose failure ends the upload: the error is kept for every later call."""
@@ -146,20 +159,23 @@ class Publication:
 
     def _create(self) -> Upload:
         algorithm = self._engine.settings.hashing_algorithm
-        return self.store.begin(self.location, self.declared, algorithm, replace=self._replace)
+        upload = self.store.begin(self.location, self.declared, algorithm, replace=self._replace)
+        upload.size = None  # ftruncate was a hint: who writes on may write more
+        return upload
 
     async def _drain(self) -> Upload:
         if 0 < self.position < self._announced:
             # qemu-img: it made room, and will write the rest in any order
             raise exceptions.UnsupportedWrite(image=self.image_id)
         begun = await self._begin()
-        if self.state == STREAMING:
+        if not begun.stream.drained:
             await begun.stream.skip((self.declared or 0) - begun.stream.position)
             await begun.stream.drain()
         return begun.upload
 
     async def _publish(self) -> ImageInfo:
         upload = await self._drain()
+        self.state = PUBLISHING
         properties = {} if self.mtime_ns is None else {"mtime_ns": str(self.mtime_ns)}
         self.result = await self._threads.run(self.store.publish, upload, self.location, properties)
         self.state = PUBLISHED
@@ -169,7 +185,7 @@ class Publication:
         """It is stored, whatever becomes of asking about it: close() must not fail now."""
         try:
             return self.store.driver.stat(self.location)
-        except exceptions.GlanceStoreException as exc:
+        except Exception as exc:  # noqa: BLE001 - see above
             log.info("%s: %s: stored, but stat says: %s", *self._names, exc)
             return ImageInfo(self.image_id, self.position, mtime_ns=time.time_ns())
 
@@ -179,7 +195,14 @@ class Publication:
         self.state, self._error = FAILED, error
         if self._begun is not None:
             await self._begun.stream.aclose()
-            await self._threads.run(self._begun.upload.abort)
+            await self._threads.run(self._clean_up, self._begun.upload)
+
+    def _clean_up(self, upload: Upload) -> None:
+        """A store that cannot even abort must not hide why, nor end the mount."""
+        try:
+            upload.abort()
+        except Exception as exc:  # noqa: BLE001 - see above
+            log.warning("%s: %s: what was stored of it may be left behind: %s", *self._names, exc)
 
     def check(self) -> None:
         """Raise what ended the upload, if something did."""

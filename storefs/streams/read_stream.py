@@ -150,6 +150,9 @@ class ReadStream:
         """What one block has of it; empty past the end of an image of unknown size."""
         start, size = run.block(offset)
         key = self._key(start, size)
+        if self.size is not None and not self._cache.welcome(key):
+            # fetching a block that cannot be kept would fetch it for every request
+            return memoryview(await self._exact(offset, min(length, start + size - offset)))
         block = await self._cache.get(key, lambda: self._fetch(key))
         piece = memoryview(block)[offset - start : offset - start + length]
         self._served(run, key, len(piece))

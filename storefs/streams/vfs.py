@@ -15,13 +15,13 @@ from storefs import exceptions
 from storefs.driver import Store
 from storefs.drivers.base import (
     Capacity,
-    SupportsCapacity,
     SupportsCopy,
     SupportsDelete,
     SupportsRegister,
     SupportsRename,
 )
 from storefs.streams.access import Access
+from storefs.streams.capacity import Capacities
 from storefs.streams.engine import Engine, Settings
 from storefs.streams.files import Files, Handle
 from storefs.streams.listing import Listing
@@ -54,6 +54,7 @@ class Vfs:
             self.engine = Engine(self.stores, self.settings, nursery)
             self.names = Names(self.engine, self.tree, self._renamed_away)
             self.files = Files(self.engine, self.names, self.tree, self._access)
+            self._capacities = Capacities(self.engine)
             task_status.started()
             await self._stopped.wait()
             nursery.cancel_scope.cancel()
@@ -76,11 +77,7 @@ class Vfs:
     async def capacity(self, store_id: str | None) -> Capacity | None:
         """What a store (or the default one) has room for; None where it cannot say."""
         store = self.stores.get(store_id or self.settings.default_store or "")
-        if store is None or not store.supports(SupportsCapacity):
-            return None
-        driver = store.driver
-        assert isinstance(driver, SupportsCapacity)
-        return await self.engine.threads(store).run(driver.capacity)
+        return None if store is None else await self._capacities.of(store)
 
     async def unlink(self, directory: Directory, name: str) -> None:
         """Delete an image, or take away a name that was registered."""
@@ -120,6 +117,8 @@ class Vfs:
         node = await self._image(source, name)
         store = self._access.addable(self.stores[node.store_id])
         self._same_store(node, source, target)
+        if node.pending is None and self.files.is_replaced(node):
+            raise exceptions.InUseByStore(f"Image {node.name} is being written.")
         if not replace and await self._exists(node.store_id, new_name):
             raise exceptions.Duplicate(image=new_name)
         if node.pending is not None:
@@ -130,6 +129,8 @@ class Vfs:
     async def _rename_pending(self, node: Node, new_name: str) -> None:
         """What rsync does at the end; a held image is published by it."""
         publication: Publication = node.pending
+        if publication.temporary and not publication.position:
+            await publication.hold()  # an empty one, whose last close is on its way
         if publication.state != HELD:
             raise exceptions.InUseByStore(f"Image {node.name} is still being written.")
         final = publication.image_id
@@ -159,8 +160,8 @@ class Vfs:
         else:
             raise exceptions.StoreAddDisabled(f"Store {node.store_id} cannot rename.")
         self.tree.move(node, new_name)
-        node.info = await self.engine.threads(store).run(driver.stat, new)
-        node.known_at = trio.current_time()
+        info = await self.engine.threads(store).run(driver.stat, new)
+        self.names.learn(node.store_id, new_name, info, trio.current_time())
 
     def _same_store(self, node: Node, source: Directory, target: Directory) -> None:
         if target is self.tree.root:

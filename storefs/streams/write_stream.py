@@ -55,6 +55,7 @@ class WriteStream:
         self._progress = trio.Event()
         self._done = [0] * (len(upload.lanes) + 1)
         self._returned = 0
+        self.drained = False
         self._running = 0
         self._hash_lanes = [self._start_hash_lane(nursery, n) for n in range(len(upload.lanes))]
         self._store_lane = self._start_store_lanes(nursery, upload.writer.max_concurrency)
@@ -84,6 +85,7 @@ class WriteStream:
         while self._running:
             await self._progress.wait()
         self._raise()
+        self.drained = True
 
     async def aclose(self) -> None:
         """Stop the lanes without regard to what they hold."""

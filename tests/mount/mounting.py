@@ -55,7 +55,9 @@ class Mount:
         *,
         default: str | None = "shared",
         daemon: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self.environment = {**os.environ, **(environment or {})}
         self.directory = directory
         self.path = directory / "mnt"
         self.log = directory / "log"
@@ -87,7 +89,9 @@ class Mount:
         command = [*STOREFS, "mount", "--config-file", str(self.config), *self.arguments]
         command += ["--daemon", "--log-file", str(self.log)] * self.daemon
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*command, str(self.path)], stderr=log)
+            self.process = subprocess.Popen(
+                [*command, str(self.path)], stderr=log, env=self.environment
+            )
         if self.daemon:
             assert self.process.wait(PATIENCE) == 0, self.log_text
             self.pid = self._answering()
@@ -169,6 +173,10 @@ class Mount:
     def logged(self, pattern: str) -> bool:
         """Is there a line since the test began in which *pattern* is found?"""
         return any(re.search(pattern, line) for line in self._new_lines())
+
+    def log_count(self, pattern: str) -> int:
+        """In how many lines since the test began *pattern* is found."""
+        return sum(bool(re.search(pattern, line)) for line in self._new_lines())
 
     def expect_log(self, pattern: str) -> None:
         """A line in which *pattern* is found must be there at the end, and is no fault."""

@@ -8,6 +8,7 @@ import mmap
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,6 +81,8 @@ def test_old_readers_keep_the_old_bytes(mount: Mount, store: str) -> None:
         start = reader.read(100)
         with open(image, "wb", buffering=0) as writer:
             writer.write(NEW)
+            assert os.fstat(writer.fileno()).st_size == len(NEW)
+            assert os.stat(image).st_size == len(OLD)
             assert view[MiB : MiB + 100] == OLD[MiB : MiB + 100]
             assert image.read_bytes() == OLD
         assert image.read_bytes() == NEW
@@ -99,6 +102,55 @@ def test_old_readers_outlive_the_name(mount: Mount, store: str, how: str) -> Non
     with open(image, "rb") as reader:
         os.unlink(image) if how == "unlink" else os.rename(other, image)
         assert hashlib.sha512(reader.read()).digest() == hashlib.sha512(OLD).digest()
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_readers_never_get_a_mix(mount: Mount, store: str) -> None:
+    """While one process replaces the image, others read it whole, over and over."""
+    image = mount / store / "image"
+    versions = [data(MiB + 1000 * n, seed=n) for n in range(4)]
+    sums = {hashlib.sha256(version).hexdigest() for version in versions}
+    image.write_bytes(versions[0])
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _READ_OVER_AND_OVER, str(image)], stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    for turn in range(40):
+        image.write_bytes(versions[turn % len(versions)])
+    os.unlink(image)
+    for reader in readers:
+        seen = reader.communicate()[0].decode().split()
+        assert reader.returncode == 0
+        assert seen
+        assert set(seen) <= sums
+
+
+_READ_OVER_AND_OVER = """
+import errno, hashlib, sys
+while True:
+    try:
+        file = open(sys.argv[1], "rb")
+    except FileNotFoundError:
+        break
+    except OSError as error:
+        # replaced twice while it was opened: the kernel asks again once and no more
+        assert error.errno == errno.ESTALE
+        continue
+    with file:
+        print(hashlib.sha256(file.read()).hexdigest())
+"""
+
+
+def test_replacing_through_a_descriptor_in_proc(mount: Mount) -> None:
+    """There is no name the kernel could look up again."""
+    image = mount / "shared" / "image"
+    image.write_bytes(OLD)
+    with open(image, "rb") as reader:
+        with open(f"/proc/self/fd/{reader.fileno()}", "wb") as writer:
+            writer.write(NEW)
+        assert image.read_bytes() == NEW
 
 
 # -- errors --------------------------------------------------------------------------

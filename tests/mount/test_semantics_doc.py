@@ -26,7 +26,7 @@ STORES = {"disk": "file", "ram": "memory", "tiny": "memory", "web": "http"}
 #: A failed operation logs one WARNING with its errno, a temporary nobody renames another:
 #: the page shows both.
 _TOLD = re.compile(
-    r"WARNING storefs\.(fuse\.operations: .*\[E[A-Z]+\]|streams\.files: .*no rename followed)"
+    r"WARNING storefs\.(fuse\.reporting: .*\[E[A-Z]+\]|streams\.files: .*no rename followed)"
 )
 
 SECTIONS = sections(PAGE)

@@ -312,11 +312,18 @@ def chunked(chunk: int, *, cut_after: int | None = None) -> Fault:
     return fault
 
 
-def unframed(exchange: Exchange) -> None:
-    """As HTTP/1.0 does it: the body ends with the connection."""
-    exchange.head(Content_Length=None, Connection="close")
-    exchange.send(exchange.body)
-    exchange.hang_up()
+def unframed_until(end: int | None) -> Fault:
+    """As HTTP/1.0 does it: the body ends with the connection, whole or cut after *end* bytes."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.head(Content_Length=None, Connection="close")
+        exchange.send(exchange.body[:end])
+        exchange.hang_up()
+
+    return fault
+
+
+unframed = unframed_until(None)
 
 
 def _pieces(data: bytes, length: int) -> Iterator[bytes]:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file of names: what it may hold, who may change it, and what stays as it was."""
 
+import fcntl
 import multiprocessing
 import os
 import pathlib
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -204,3 +207,20 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: pathlib.Path):
 def test_a_file_that_cannot_be_read_is_told(tmp_path: pathlib.Path):
     with pytest.raises(exceptions.StorageWriteDenied, match="catalogue"):
         Catalog(tmp_path, check).urls()
+
+
+def test_a_lock_on_a_file_that_was_replaced_is_worth_nothing(path: pathlib.Path, catalog: Catalog):
+    path.write_text("")
+    other = path.with_name("other")
+    other.write_text("theirs = http://host/\n")
+    with ThreadPoolExecutor(1) as threads, path.open() as old, other.open() as new:
+        for file in (old, new):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        ours = threads.submit(catalog.add, "ours", "http://host/")
+        other.rename(path)
+        fcntl.flock(old, fcntl.LOCK_UN)
+        with pytest.raises(FutureTimeout):  # it waits for whoever has the file that is there now
+            ours.result(0.3)
+        fcntl.flock(new, fcntl.LOCK_UN)
+        ours.result(10)
+    assert set(catalog.urls()) == {"ours", "theirs"}

@@ -62,6 +62,19 @@ def test_a_cut_chunked_body_is_an_error_and_no_end(
     assert reader.info.size is None
 
 
+def test_an_unframed_body_that_ends_before_the_known_size_is_cut(
+    server: FaultyHttp, open_image: Open, no_waits: list[float]
+):
+    server.ranges = False
+    reader = open_image()
+    assert reader.pread(1000, 1000) == DATA[1000:2000]
+    server.next(faulty.unframed_until(100))
+    assert reader.pread(1000, 0) == DATA[:1000]
+    server.always = faulty.unframed_until(100)
+    with pytest.raises(exceptions.RemoteServiceUnavailable, match="ended after 100 of 300000"):
+        reader.pread(1000, 0)
+
+
 @pytest.mark.parametrize("reset", [True, False])
 def test_a_cut_range_goes_on_from_the_byte_reached(
     server: FaultyHttp, open_image: Open, no_waits: list[float], reset: bool

@@ -147,6 +147,11 @@ def test_where_a_redirect_led_is_remembered_until_it_fails(server: FaultyHttp, o
         "/mirror?expires=later",
         "/mirror?expires=later",
     ]
+    server.asked.clear()
+    server.next(faulty.answering(410))  # and the original has the image itself, now
+    assert reader.pread(10, 0) == DATA[:10]
+    assert reader.pread(10, 0) == DATA[:10]
+    assert [asked.path for asked in server.asked] == ["/mirror?expires=later", "/image", "/image"]
 
 
 def test_a_mirror_that_dies_is_left(server: FaultyHttp, open_image: Open):

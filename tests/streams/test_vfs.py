@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names with a store that stalls, and an upload's states, without a kernel."""
+
+import os
+import threading
+from typing import ClassVar
+
+import pytest
+import trio
+import trio.testing
+
+from storefs import exceptions
+from storefs.drivers.base import ImageInfo
+from storefs.drivers.memory import MemoryDriver, MemoryLocation
+from storefs.streams.publication import FAILED, HELD, PUBLISHED, STREAMING
+from storefs.streams.vfs import Vfs
+from storefs.tree import Node
+from tests.conftest import ExpectLog
+from tests.streams.conftest import Served
+
+
+class StallingDriver(MemoryDriver):
+    """`stat` waits while *stalled*; *asked* counts."""
+
+    stalled: ClassVar[threading.Event]
+    asked: ClassVar[list[str]]
+
+    def stat(self, location: MemoryLocation) -> ImageInfo:
+        self.asked.append(location.image_id)
+        assert self.stalled.wait(60)
+        return super().stat(location)
+
+
+@pytest.fixture
+def stalling() -> type[StallingDriver]:
+    class Driver(StallingDriver):
+        stalled = threading.Event()
+        asked: ClassVar[list[str]] = []
+
+    Driver.stalled.set()
+    return Driver
+
+
+async def write(vfs: Vfs, name: str, data: bytes, flags: int = 0) -> Node:
+    """Write an image; the kernel knows of it."""
+    handle, node = await vfs.files.create(vfs.tree.directories["s"], name, flags | os.O_WRONLY)
+    vfs.tree.remember(node)
+    await vfs.files.write(handle, 0, data)
+    await vfs.files.flush(handle)
+    await vfs.files.release(handle)
+    return node
+
+
+# -- names ----------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_a_stalled_store_does_not_keep_who_asks_for_a_known_name(
+    served: Served, stalling: type[StallingDriver]
+) -> None:
+    """It is not even asked twice; the answer would come when the gate opens, below."""
+    async with served(stalling, attribute_timeout=0) as vfs:
+        node = await write(vfs, "image", b"bytes")
+        stalling.stalled.clear()
+        stalling.asked.clear()
+        for _ in range(10):
+            await vfs.names.refresh(node)
+            assert node.info.size == 5
+        assert stalling.asked == ["image"]
+        stalling.stalled.set()
+
+
+@pytest.mark.trio
+async def test_fresh_news_are_not_asked_for_again(
+    served: Served, stalling: type[StallingDriver]
+) -> None:
+    async with served(stalling, attribute_timeout=10) as vfs:
+        node = await write(vfs, "image", b"bytes")
+        stalling.asked.clear()
+        await vfs.names.refresh(node)
+        assert stalling.asked == []
+        node.known_at -= 11
+        await vfs.names.refresh(node)
+        assert stalling.asked == ["image"]
+
+
+@pytest.mark.trio
+async def test_what_somebody_else_did_is_learnt(served: Served) -> None:
+    async with served(attribute_timeout=0) as vfs:
+        old = await write(vfs, "image", b"bytes")
+        store = vfs.stores["s"]
+        driver = store.driver
+        driver.reserve(5)
+        driver.publish("image", memoryview(b"other"), {}, replace=True)
+        new = await vfs.names.image("s", "image")
+        assert new is not old
+        assert new.inode != old.inode
+        assert not old.named
+        driver.delete(store.locate("image"))
+        with pytest.raises(exceptions.NotFound):
+            await vfs.names.image("s", "image")
+
+
+@pytest.mark.trio
+async def test_old_news_do_not_bring_back_what_was_deleted(
+    served: Served, stalling: type[StallingDriver]
+) -> None:
+    async with served(stalling, attribute_timeout=0) as vfs:
+        node = await write(vfs, "image", b"bytes")
+        stalling.stalled.clear()
+        await vfs.names.refresh(node)  # on its way
+        driver = vfs.stores["s"].driver
+        stalling.stalled.set()
+        await vfs.unlink(vfs.tree.directories["s"], "image")
+        await trio.testing.wait_all_tasks_blocked()
+        assert vfs.tree.find("s", "image") is None
+        assert list(driver.list()) == []
+
+
+# -- an upload's states -----------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_nothing_is_published_before_flush(served: Served) -> None:
+    async with served() as vfs:
+        driver = vfs.stores["s"].driver
+        handle, node = await vfs.files.create(vfs.tree.directories["s"], "image", os.O_WRONLY)
+        await vfs.files.write(handle, 0, b"bytes")
+        assert node.pending.state == STREAMING
+        assert node.pending.size == 5
+        assert list(driver.list()) == []
+        publication = node.pending
+        await vfs.files.flush(handle)
+        assert publication.state == PUBLISHED
+        assert node.pending is None
+        assert [info.size for info in driver.list()] == [5]
+        assert publication.result.size == 5
+        await vfs.files.release(handle)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("grace", [600, 0])
+async def test_a_temporary_is_held_until_it_is_renamed_or_the_time_is_up(
+    served: Served, grace: int, expect_log: ExpectLog
+) -> None:
+    async with served(rename_grace=grace) as vfs:
+        driver = vfs.stores["s"].driver
+        directory = vfs.tree.directories["s"]
+        flags = os.O_RDWR | os.O_EXCL
+        handle, node = await vfs.files.create(directory, ".image.Ab12Cd", flags)
+        publication = node.pending
+        await vfs.files.write(handle, 0, b"bytes")
+        await vfs.files.flush(handle)
+        await vfs.files.release(handle)
+        assert list(driver.list()) == []
+        if grace:
+            assert publication.state == HELD
+            await vfs.rename(directory, ".image.Ab12Cd", directory, "image", replace=True)
+            assert publication.state == PUBLISHED
+            assert [info.image_id for info in driver.list()] == ["image"]
+            return
+        while vfs.tree.get(node.inode) is not None:
+            await trio.sleep(0.001)
+        assert publication.state == FAILED
+        assert list(driver.list()) == []
+        assert driver.capacity().free == driver.capacity().total
+    expect_log("no rename followed within 0 s")
+
+
+@pytest.mark.trio
+async def test_close_gives_up_what_is_unfinished_and_says_so(
+    served: Served, expect_log: ExpectLog
+) -> None:
+    async with served() as vfs:
+        driver = vfs.stores["s"].driver
+        handle, _ = await vfs.files.create(vfs.tree.directories["s"], "image", os.O_WRONLY)
+        await vfs.files.write(handle, 0, bytes(3_000_000))
+    assert list(driver.list()) == []
+    assert driver.capacity().free == driver.capacity().total
+    expect_log("s: image: it was not finished before the unmount")
+
+
+@pytest.mark.trio
+async def test_a_failed_upload_tells_all_who_come_and_frees_the_name(served: Served) -> None:
+    async with served() as vfs:
+        directory = vfs.tree.directories["s"]
+        handle, node = await vfs.files.create(directory, "image", os.O_WRONLY)
+        await vfs.files.write(handle, 0, b"bytes")
+        publication = node.pending
+        for call in (
+            lambda: vfs.files.write(handle, 0, b"again"),
+            lambda: vfs.files.write(handle, 5, b"more"),
+            lambda: vfs.files.flush(handle),
+        ):
+            with pytest.raises(exceptions.UnsupportedWrite):
+                await call()
+        assert publication.state == FAILED
+        await vfs.files.release(handle)
+        with pytest.raises(exceptions.NotFound):
+            await vfs.names.image("s", "image")
+        await write(vfs, "image", b"new")
+        assert vfs.engine.budget.used == 0
