@@ -111,7 +111,7 @@ OPTIONS = (
     ),
     cfg.IntOpt(
         "s3_store_read_connections",
-        default=4,
+        default=8,
         min=1,
         max=64,
         help="How many pieces of one open image are fetched at once.",
