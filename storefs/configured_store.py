@@ -92,6 +92,13 @@ class ConfiguredStore(capabilities.StoreCapability):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.store_id}>"
 
+    def __getattr__(self, name: str) -> Any:
+        """What of the options Glance's discovery API reads as attributes of the store."""
+        details = self.driver_class.DETAILS if self.driver_class else {}
+        if name not in details:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.options, details[name])
+
     @property
     def store_id(self) -> str:
         """The identifier, or the name of the single store's group."""

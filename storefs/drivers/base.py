@@ -152,6 +152,8 @@ class Driver(abc.ABC, Generic[L]):
     SCHEMES: ClassVar[Sequence[str]]
     #: the options of a store's group, with Glance's names
     OPTIONS: ClassVar[Sequence[cfg.Opt]] = ()
+    #: what Glance's discovery API reads of a store: attribute -> name of the option
+    DETAILS: ClassVar[Mapping[str, str]] = {}
     #: how the driver's URIs are parsed
     LOCATION: ClassVar[type[StoreLocation]]
 

@@ -106,6 +106,11 @@ class FileDriver(
 
     SCHEMES = _SCHEMES
     LOCATION = FileLocation
+    DETAILS = {
+        "datadir": "filesystem_store_datadir",
+        "chunk_size": "filesystem_store_chunk_size",
+        "thin_provisioning": "filesystem_thin_provisioning",
+    }
     OPTIONS = (
         cfg.StrOpt(
             "filesystem_store_datadir",

@@ -275,3 +275,37 @@ def test_a_descriptor_sets_the_time_of_what_it_published(mount: Mount, store: st
             os.utime(file.fileno(), ns=(0, 1_234_567_890_500_000_000))
         assert os.stat(image).st_mtime == 1_234_567_890.5
         assert image.read_bytes() == BYTES
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_sendfile_and_copy_file_range_between_images(mount: Mount, store: str) -> None:
+    first, second, third = (mount / store / name for name in ("first", "second", "third"))
+    first.write_bytes(BYTES)
+    with open(first, "rb", buffering=0) as source, open(second, "wb", buffering=0) as target:
+        while os.sendfile(target.fileno(), source.fileno(), None, MiB):
+            pass
+    with open(second, "rb", buffering=0) as source, open(third, "wb", buffering=0) as target:
+        while os.copy_file_range(source.fileno(), target.fileno(), MiB):
+            pass
+    assert third.read_bytes() == BYTES
+
+
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_modes_of_open(mount: Mount, store: str) -> None:
+    image = mount / store / "image"
+    with open(image, "x") as file:
+        file.write("one\n")
+    with pytest.raises(FileExistsError):
+        open(image, "x").close()
+    with open(image, "a") as file:
+        assert file.tell() == 4
+        file.write("two\n")
+    with open(image, "r+") as file:
+        assert file.readlines() == ["one\n", "two\n"]
+        file.write("three\n")
+    with open(image, "a+") as file:
+        file.seek(0)
+        assert file.read() == "one\ntwo\nthree\n"
+    with open(image, "w+") as file:
+        file.write("four\n")
+    assert image.read_text() == "four\n"

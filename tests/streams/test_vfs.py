@@ -63,9 +63,10 @@ async def test_a_stalled_store_does_not_keep_who_asks_for_a_known_name(
         node = await write(vfs, "image", b"bytes")
         stalling.stalled.clear()
         stalling.asked.clear()
-        for _ in range(10):
-            await vfs.names.refresh(node)
-            assert node.info.size == 5
+        with trio.fail_after(30):
+            for _ in range(10):
+                await vfs.names.refresh(node)
+                assert node.info.size == 5
         assert stalling.asked == ["image"]
         stalling.stalled.set()
 

@@ -17,6 +17,7 @@ from storefs.capabilities import BitMasks
 from storefs.driver import Store, back_compat_add, check_location_metadata
 from storefs.drivers import base
 from storefs.drivers.base import ImageInfo, Reader, Writer
+from storefs.drivers.file import FileDriver
 from storefs.drivers.memory import MemoryDriver, MemoryLocation
 from storefs.image_iterator import ImageIterator
 from tests.unit.conftest import Parse
@@ -725,3 +726,14 @@ def test_access_is_set_where_there_is_any() -> None:
     assert Guarded.told == ("x", who)
     with pytest.raises(NotImplementedError):
         make().set_acls(at(store))
+
+
+def test_glance_reads_the_details_of_a_file_store(parse, tmp_path):
+    """/v2/info/stores/detail shows datadir, chunk_size and thin_provisioning."""
+    conf = parse(f"[s]\nfilesystem_store_datadir = {tmp_path}\nfilesystem_store_chunk_size = 7")
+    store = Store(conf, "s", FileDriver)
+    store.configure()
+    assert (store.datadir, store.chunk_size) == (str(tmp_path), 7)
+    assert store.thin_provisioning is False
+    with pytest.raises(AttributeError):
+        _ = store.pool
