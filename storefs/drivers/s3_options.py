@@ -111,9 +111,10 @@ OPTIONS = (
     ),
     cfg.IntOpt(
         "s3_store_read_connections",
-        default=8,
+        default=3,
         min=1,
         max=64,
-        help="How many pieces of one open image are fetched at once.",
+        help="How many pieces of one open image are fetched at once. More pay where the server is "
+        "far away; where it is near they only take turns.",
     ),
 )

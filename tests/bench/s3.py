@@ -40,7 +40,7 @@ BLOCK = 8 * MiB
 MountOf = Callable[[], contextlib.AbstractContextManager[tuple[pathlib.Path, int]]]
 
 #: Glance's default for parts under way, and storefs' for pieces.
-LANES = {"write": 10, "read": 8}
+LANES = {"write": 10, "read": 3}
 
 CONFIG = """\
 [DEFAULT]
