@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from storefs.drivers import s3_tags
 from storefs.drivers.s3_client import Query, S3Client, parsed
-from storefs.drivers.s3_uploads import UploadJournal, abort, completion
+from storefs.drivers.s3_uploads import UploadJournal, abort, completion, upload_id
 
 #: From this size on a copy is made in parts of it, bytes: S3 copies 5 GiB in one request,
 #: which no time-out is long enough for.
@@ -37,7 +37,7 @@ def _copy_parts(
     client: S3Client, journal: UploadJournal, target: str, headers: Mapping[str, str], size: int
 ) -> None:
     reply = client.call("POST", target, {"uploads": ""})
-    upload = parsed(reply).findtext("UploadId", "")
+    upload = upload_id(reply)
     journal.begun(target, upload)
     length = max(COPY_PART, -(-size // 10_000))
 

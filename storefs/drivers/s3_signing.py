@@ -7,6 +7,7 @@ that time-outs, retries and errors are the same for control and data. Nobody
 else imports botocore.
 """
 
+import logging
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +36,8 @@ class Signer:
             import botocore.session
         except ImportError as exc:
             raise exceptions.DriverLoadFailure("S3 stores need botocore, which is missing") from exc
+        # its debug records repeat every header that is signed, session tokens among them
+        logging.getLogger("botocore.auth").setLevel(logging.INFO)
         self._botocore: Any = botocore
         self._region = region
         self._credentials = self._found(access_key, secret_key)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from storefs import exceptions
-from storefs.drivers.s3_client import S3Client
+from storefs.drivers.s3_client import Reply, S3Client, parsed
 
 LOG = logging.getLogger(__name__)
 
@@ -132,6 +132,14 @@ def abort(client: S3Client, key: str, upload_id: str) -> None:
     except exceptions.RemoteServiceUnavailable as exc:
         if "NoSuchUpload" not in exc.msg:
             raise
+
+
+def upload_id(reply: Reply) -> str:
+    """The name of the upload that was just begun."""
+    name = parsed(reply).findtext("UploadId", "")
+    if not name:
+        raise exceptions.RemoteServiceUnavailable("The server began an upload and did not name it")
+    return name
 
 
 def completion(etags: Sequence[str]) -> bytes:

@@ -17,9 +17,9 @@ from storefs import exceptions
 from storefs.drivers import s3_tags
 from storefs.drivers.base import Buffer, Writer
 from storefs.drivers.http_answer import Attempts, Interrupted
-from storefs.drivers.s3_client import Query, S3Client, parsed
+from storefs.drivers.s3_client import Query, S3Client
 from storefs.drivers.s3_parts import Cut
-from storefs.drivers.s3_uploads import UploadJournal, abort, completion
+from storefs.drivers.s3_uploads import UploadJournal, abort, completion, upload_id
 
 LOG = logging.getLogger(__name__)
 
@@ -48,19 +48,24 @@ class S3Target:
         #: does the server keep tags, and does it know If-None-Match? Until it says no
         self.tags = True
         self.conditions = True
-        self._publishing: dict[str, threading.Lock] = {}
+        #: key -> its lock, and how many hold it or wait for it
+        self._publishing: dict[str, tuple[threading.Lock, int]] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def publishing(self, key: str) -> Iterator[None]:
         """One of our own writers at a time: not every server compares when it completes."""
         with self._lock:
-            lock = self._publishing.setdefault(key, threading.Lock())
-        with lock:
-            yield
-        with self._lock:
-            if not lock.locked():
-                self._publishing.pop(key, None)
+            lock, waiting = self._publishing.get(key, (threading.Lock(), 0))
+            self._publishing[key] = lock, waiting + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, waiting = self._publishing.pop(key)
+                if waiting > 1:
+                    self._publishing[key] = lock, waiting - 1
 
 
 class S3Writer(Writer):
@@ -158,7 +163,7 @@ class S3Writer(Writer):
             held, self._held = self._held, None
             if not self._upload:
                 reply = self._client.call("POST", self._key, {"uploads": ""}, _CONTENT_TYPE)
-                self._upload = parsed(reply).findtext("UploadId", "")
+                self._upload = upload_id(reply)
                 self._target.journal.begun(self._key, self._upload)
             return held
 

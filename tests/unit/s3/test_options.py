@@ -177,6 +177,26 @@ def test_credentials_that_expire_are_renewed_and_the_token_is_sent(
     assert len(set(tokens)) == len(tokens) > 1
 
 
+def test_no_record_shows_a_secret_or_a_token(
+    make: Make,
+    proxy: FaultProxy,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", bucket.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", bucket.secret_key)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-word")
+    caplog.set_level("DEBUG")
+    driver = make(s3_store_host=proxy.url, s3_store_access_key=None, s3_store_secret_key=None)
+    proxy.refuse(403, "ExpiredToken", times=100)
+    with pytest.raises(exceptions.NotAuthenticated) as caught:
+        driver.stat(driver.locate("image"))
+    assert proxy.requests[0].headers["x-amz-security-token"] == "token-word"
+    for secret in (bucket.secret_key, "token-word"):
+        assert secret not in f"{caught.value!r} {caplog.text}"
+
+
 def test_a_public_bucket_is_read_without_credentials(make: Make, bucket: Bucket) -> None:
     bucket.put("image", pattern(1000))
     policy = (
