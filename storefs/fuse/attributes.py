@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stat(2) and statfs(2) show."""
 
+import errno
+import os
 import stat
 import time
 from collections.abc import Callable
 
 import pyfuse3
-from pyfuse3 import EntryAttributes
+from pyfuse3 import EntryAttributes, FUSEError
 
 from storefs.drivers.base import Capacity
 from storefs.streams.engine import Settings
+from storefs.streams.listing import NAME_MAX
 from storefs.tree import Directory, Node
 
 #: Largest write the kernel sends (256 pages); cp takes st_blksize for its own.
@@ -66,6 +69,13 @@ class Attributes:
         entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime_ns
 
 
+def name_of(name: bytes) -> str:
+    """A name the kernel gave us; it would take up to 1024 bytes."""
+    if len(name) > NAME_MAX:
+        raise FUSEError(errno.ENAMETOOLONG)
+    return os.fsdecode(name)
+
+
 def statvfs_data(capacity: Capacity | None) -> pyfuse3.StatvfsData:
     """A store's capacity, or room for anything where it cannot say."""
     capacity = capacity or UNKNOWN
@@ -75,5 +85,5 @@ def statvfs_data(capacity: Capacity | None) -> pyfuse3.StatvfsData:
     data.f_blocks = capacity.total // data.f_frsize
     data.f_bfree = data.f_bavail = capacity.free // data.f_frsize
     data.f_files = data.f_ffree = data.f_favail = 1 << 32
-    data.f_namemax = 255
+    data.f_namemax = NAME_MAX
     return data

@@ -21,7 +21,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from storefs import exceptions
 from storefs.drivers.base import Buffer
-from storefs.fuse.attributes import Attributes, statvfs_data
+from storefs.fuse.attributes import Attributes, name_of, statvfs_data
 from storefs.fuse.caller import asked_about
 from storefs.fuse.reporting import is_awaited, report
 from storefs.fuse.succession import Successions
@@ -91,7 +91,7 @@ class StoreOperations(pyfuse3.Operations):
             return self._attributes.entry(directory)
         if name == b"..":
             return self._attributes.entry(self._tree.root)
-        found = await self._vfs.names.lookup(directory, os.fsdecode(name))
+        found = await self._vfs.names.lookup(directory, name_of(name))
         if isinstance(found, Node):
             found = self._successions.announced(ctx.pid, found) or found
         return self._told(found)
@@ -131,7 +131,7 @@ class StoreOperations(pyfuse3.Operations):
 
     @_answered
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._vfs.unlink(self._directory(parent_inode), os.fsdecode(name))
+        await self._vfs.unlink(self._directory(parent_inode), name_of(name))
 
     @_answered
     async def rename(
@@ -147,9 +147,9 @@ class StoreOperations(pyfuse3.Operations):
             raise FUSEError(errno.EINVAL)
         await self._vfs.rename(
             self._directory(parent_inode_old),
-            os.fsdecode(name_old),
+            name_of(name_old),
             self._directory(parent_inode_new),
-            os.fsdecode(name_new),
+            name_of(name_new),
             replace=not flags & pyfuse3.RENAME_NOREPLACE,
         )
 
@@ -159,7 +159,7 @@ class StoreOperations(pyfuse3.Operations):
     ) -> EntryAttributes:
         """Register a URI; the kernel insists on a link here, and asks again at once."""
         directory = self._directory(parent_inode)
-        await self._vfs.symlink(directory, os.fsdecode(name), os.fsdecode(target))
+        await self._vfs.symlink(directory, name_of(name), os.fsdecode(target))
         entry = self._attributes.entry(directory)
         entry.st_ino = (directory.inode << 1) & ((1 << 63) - 1) | 1
         entry.st_mode = stat.S_IFLNK | 0o777
@@ -258,7 +258,7 @@ class StoreOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
         directory = self._directory(parent_inode)
-        handle, node = await self._vfs.files.create(directory, os.fsdecode(name), flags)
+        handle, node = await self._vfs.files.create(directory, name_of(name), flags)
         return self._opened(handle), self._told(node)
 
     @_answered

@@ -3,6 +3,7 @@
 
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 
 import trio
@@ -13,6 +14,9 @@ from storefs.streams.threads import Threads
 
 log = logging.getLogger(__name__)
 
+#: The longest name of a file, bytes, as on other file systems.
+NAME_MAX = 255
+
 #: Images taken from a driver in one hop to a thread. Two batches are kept: the
 #: kernel repeats the last entry that did not fit into its buffer.
 BATCH = 512
@@ -21,7 +25,7 @@ BATCH = 512
 class Listing:
     """The images of one store, by position. Holds two batches and no more.
 
-    Keys with ``/`` cannot be file names: they are left out and counted.
+    Keys with ``/``, or too long, cannot be file names: they are left out and counted.
     """
 
     def __init__(self, store: Store, threads: Threads) -> None:
@@ -73,6 +77,7 @@ class Listing:
         return list(itertools.islice(images, BATCH))
 
     def _is_name(self, image_id: str) -> bool:
-        fits = "/" not in image_id and image_id not in ("", ".", "..") and "\0" not in image_id
+        fits = image_id not in ("", ".", "..") and not {"/", "\0"} & set(image_id)
+        fits = fits and len(os.fsencode(image_id)) <= NAME_MAX
         self.left_out += not fits
         return fits

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store of images on a web server, and a web server that dies."""
 
+import contextlib
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ from tests.mount.conftest import MakeMount
 from tests.mount.mounting import Mount
 from tests.mount.requirements import need
 from tests.mount.tools import MiB, await_true, data, run, sha512
+from tests.servers.faulty_http import FaultyHttp
 from tests.servers.nginx import Nginx
 
 BYTES = data(24 * MiB)
@@ -163,3 +165,18 @@ def _readable(path: Path) -> bool:
             return len(file.read(1)) == 1
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_server_that_tells_no_version(make_mount: MakeMount, tmp_path: Path, ranges: bool) -> None:
+    """Neither ETag nor Last-Modified: each open sees what is there then. nginx always tells one."""
+    with contextlib.closing(FaultyHttp(BYTES)) as server:
+        server.etag = server.last_modified = None
+        server.ranges = ranges
+        catalog = tmp_path / "catalog"
+        catalog.write_text(f"image = {server.url}\n")
+        web = make_mount({"web": "http"}, sections={"web": {"http_store_catalog": catalog}})
+        for _ in range(2):
+            assert (web / "web" / "image").read_bytes() == BYTES
+        server.data = BYTES[::-1]
+        assert (web / "web" / "image").read_bytes() == BYTES[::-1]

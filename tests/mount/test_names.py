@@ -105,6 +105,15 @@ def test_any_name_a_file_may_have(mount: Mount, store: str, name: str) -> None:
     os.unlink(mount / store / name)
 
 
+@pytest.mark.parametrize("store", ["mem", "shared"])
+def test_a_name_too_long(mount: Mount, store: str) -> None:
+    long = mount / store / ("n" * 256)
+    for call in (long.stat, long.touch, lambda: long.rename(mount / store / "short")):
+        with pytest.raises(OSError) as refused:
+            call()
+        assert refused.value.errno == errno.ENAMETOOLONG
+
+
 def test_driver_temporaries_cannot_be_made_or_seen(mount: Mount) -> None:
     name = ".storefs-upload-1234"
     (mount.datadirs["second"] / name).write_bytes(b"")
