@@ -62,5 +62,5 @@ def _install(handler: logging.Handler, line: str, *, debug: bool) -> None:
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     # their debug records repeat every request and every option's value
-    for library in ("pyfuse3", "oslo_config", "urllib3", "stevedore"):
+    for library in ("botocore", "pyfuse3", "oslo_config", "urllib3", "stevedore"):
         logging.getLogger(library).setLevel(logging.INFO)

@@ -7,7 +7,6 @@ percent-encoded URL is a name by itself. REQUESTS_CA_BUNDLE, http_proxy and the
 like in the environment are not looked at: the options say it all.
 """
 
-import os
 import pathlib
 import urllib.parse
 from collections.abc import Iterator
@@ -23,12 +22,14 @@ from storefs.drivers.base import (
     SupportsRegister,
     check_image_id,
 )
+from storefs.drivers.http_answer import retried
 from storefs.drivers.http_catalog import Catalog
 from storefs.drivers.http_listing import Listing
 from storefs.drivers.http_location import NOWHERE, HttpLocation
 from storefs.drivers.http_pool import HttpSettings
-from storefs.drivers.http_transport import Origin, Transport, retried
+from storefs.drivers.http_transport import Origin, Transport
 from storefs.drivers.ranged_http import RangedHttp, Validators, pinned_by, probe
+from storefs.drivers.state import state_directory
 
 #: How servers refuse HEAD; signed URLs answer 403 to all but the method they are for.
 _HEAD_REFUSED = frozenset({400, 403, 405, 501})
@@ -228,7 +229,7 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
     def _catalog_path(self) -> pathlib.Path:
         configured = self.options.http_store_catalog
         if not configured:
-            return _state_directory() / f"{self.store_id}.catalog"
+            return state_directory() / f"{self.store_id}.catalog"
         path = pathlib.Path(configured)
         if not path.parent.is_dir():
             raise self._bad("http_store_catalog", f"there is no directory {path.parent}")
@@ -238,10 +239,3 @@ class HttpDriver(Driver[HttpLocation], SupportsList, SupportsRegister):
         return exceptions.BadStoreConfiguration(
             store_name=self.store_id, reason=f"{option}: {reason}"
         )
-
-
-def _state_directory() -> pathlib.Path:
-    if os.geteuid() == 0:
-        return pathlib.Path("/var/lib/storefs")
-    base = os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local" / "state"
-    return pathlib.Path(base) / "storefs"

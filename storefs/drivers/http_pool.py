@@ -17,7 +17,7 @@ import queue
 import ssl
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import urllib3
@@ -32,21 +32,28 @@ TRICKLE = 16 * 1024
 #: Servers whose idle connections are kept, the most recently used ones.
 _SERVERS = 32
 
+#: The waits between attempts where nothing else is said, seconds; as many attempts
+#: follow the first.
+BACK_OFF = (0.05, 0.2, 0.8)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HttpSettings:
     """How to speak with servers; time-outs in seconds.
 
     *max_connections* is how many idle connections are kept to each server, and
-    how many requests of one image run at once. *proxies* maps a URL's scheme to
-    a proxy's URL; nothing is taken from the environment. The hints end an error's
+    how many requests of one image run at once. Without *max_redirects* a redirect is
+    an answer like any other. *proxies* maps a URL's scheme to
+    a proxy's URL; nothing is taken from the environment. *back_off* is the waits
+    between attempts: as many follow the first. The hints end an error's
     message: which option to look at.
     """
 
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
-    max_redirects: int = 5
+    max_redirects: int | None = 5
     max_connections: int = 8
+    back_off: Sequence[float] = BACK_OFF
     ca_file: str | None = None
     insecure: bool = False
     proxies: Mapping[str, str] = dataclasses.field(default_factory=dict)

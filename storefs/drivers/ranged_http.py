@@ -15,10 +15,12 @@ import email.utils
 import re
 import threading
 from collections.abc import Callable, Container, Iterator
+from typing import ClassVar
 
 from storefs import exceptions
 from storefs.drivers.base import Buffer, ImageInfo, Reader
-from storefs.drivers.http_transport import Answer, Attempts, Interrupted, Origin, Transport, retried
+from storefs.drivers.http_answer import Answer, Attempts, Interrupted, retried
+from storefs.drivers.http_transport import Origin, Transport
 from storefs.drivers.http_url import public_url
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)\s*", re.IGNORECASE)
@@ -26,6 +28,9 @@ _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)\s*", re.IGNORE
 #: After a failure the body is taken in pieces of this many bytes: a connection
 #: that breaks again loses one piece, not the whole range.
 _PIECE = 256 * 1024
+
+#: What servers answer for an image, a version or a range that is not there (any more).
+_GONE = frozenset({404, 410, 412, 416})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,10 +105,10 @@ def probe(transport: Transport, origin: Origin, patience: float | None = None) -
         answer = transport.send("GET", origin, {"Range": "bytes=0-0"}, patience)
         if answer.status in {200, 206, 416}:
             return answer
-        answer.discard()
-        raise answer.refusal()
+        explained = answer.explained()
+        raise explained or answer.refusal()
 
-    return retried(ask)
+    return retried(ask, transport.settings.back_off)
 
 
 def pinned_by(answer: Answer) -> Validators:
@@ -121,6 +126,10 @@ class RangedHttp(Reader):
     Without a size in these, or with *body* - an answer that carries the image
     from its start - it is read sequentially: `max_concurrency` is 1.
     """
+
+    #: the header that asks for the pinned version alone: without it If-Range servers
+    #: send all of the new one, If-Match ones refuse with 412
+    CONDITION: ClassVar[str] = "If-Range"
 
     def __init__(
         self,
@@ -171,7 +180,7 @@ class RangedHttp(Reader):
         Usually one request whose body is one bytes object: no copy is made.
         """
         pieces: list[bytes] = []
-        attempts = Attempts()
+        attempts = Attempts(self._transport.settings.back_off)
         while length:
             try:
                 answer = self._ask(length, offset)
@@ -192,7 +201,7 @@ class RangedHttp(Reader):
         """206, or 200 from a server that ignores ranges, of the pinned version."""
         headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
         if self._pinned.strong:
-            headers["If-Range"] = self._pinned.etag
+            headers[self.CONDITION] = self._pinned.etag
         return self._checked(self._transport.send("GET", self._origin, headers), {200, 206})
 
     def _whole(self) -> Answer:
@@ -200,12 +209,11 @@ class RangedHttp(Reader):
         return self._checked(self._transport.send("GET", self._origin), {200})
 
     def _checked(self, answer: Answer, wanted: Container[int]) -> Answer:
-        if answer.status in {404, 410, 412, 416}:
-            answer.discard()
-            raise exceptions.ImageChanged(f"{answer}: the image that was open is gone")
         if answer.status not in wanted:
-            answer.discard()
-            raise answer.refusal()
+            explained = answer.explained()
+            if answer.status in _GONE and not _is_trouble(explained):
+                raise exceptions.ImageChanged(f"{answer}: the image that was open is gone")
+            raise explained or answer.refusal()
         if not self._pinned.agree(Validators.of(answer)):
             answer.close()
             raise exceptions.ImageChanged(image=public_url(answer.url))
@@ -225,6 +233,12 @@ class RangedHttp(Reader):
         if self.info.size is None and self._sequential.end is not None:
             self.info = dataclasses.replace(self.info, size=self._sequential.end)
         return data
+
+
+def _is_trouble(explained: exceptions.GlanceStoreException | None) -> bool:
+    """Is it something else than that the image, or this version of it, is not there?"""
+    absent = exceptions.NotFound | exceptions.ImageChanged | exceptions.Duplicate
+    return explained is not None and not isinstance(explained, absent)
 
 
 def _granted(answer: Answer, offset: int) -> int:

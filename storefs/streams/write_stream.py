@@ -161,12 +161,14 @@ class WriteStream:
             if self._error is None:
                 await self._hashing.run(_update, update, batch)
                 self._count(number, sum(map(len, batch)))
+            del piece, batch  # who waits for the next ones does not keep these in memory
 
     async def _store_lane_(self, parts: trio.MemoryReceiveChannel[Any]) -> None:
         async for pieces, length, offset in parts:
             if self._error is None:
                 await self._threads.run(self._store, pieces, length, offset)
                 self._count(-1, length)
+            del pieces  # as above: lanes are many, and idle where the store is fast
 
     def _store(self, pieces: list[Piece] | None, length: int, offset: int) -> None:
         if pieces is None:
@@ -174,7 +176,9 @@ class WriteStream:
         elif len(pieces) == 1:
             self._upload.store(memoryview(pieces[0]).toreadonly(), offset)
         else:
-            self._upload.store(memoryview(b"".join(pieces)), offset)
+            part = memoryview(b"".join(pieces))
+            pieces.clear()  # else all of it is in memory twice while the store takes it
+            self._upload.store(part, offset)
 
     def _count(self, lane: int, length: int) -> None:
         """A lane has done *length* bytes; what all have done goes back to the budget."""

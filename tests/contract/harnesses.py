@@ -11,8 +11,10 @@ import abc
 import os
 import pathlib
 import urllib.parse
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+import pytest
 from oslo_config import cfg
 
 from storefs.drivers.base import Driver
@@ -21,8 +23,11 @@ from storefs.drivers.file_datadirs import TEMPORARY
 from storefs.drivers.file_writer import PART_SIZE
 from storefs.drivers.http import HttpDriver
 from storefs.drivers.memory import MemoryDriver
+from storefs.drivers.s3 import S3Driver
 from tests.servers.nginx import Nginx
 from tests.servers.process import ServerFailed
+from tests.servers.s3_client import Bucket
+from tests.servers.s3_servers import gateway_bucket, rgw_bucket
 
 
 class Unavailable(Exception):
@@ -189,12 +194,60 @@ class HttpHarness(Harness):
         self._nginx.stop()
 
 
+class S3Harness(Harness):
+    """The other program is boto3."""
+
+    driver_class = S3Driver
+    bucket_of: ClassVar[Callable[[], Bucket]]
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        try:
+            self._bucket = type(self).bucket_of()
+        except ServerFailed as exc:
+            raise Unavailable(str(exc)) from exc
+        self.secrets = (self._bucket.secret_key,)
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr("storefs.drivers.s3.state_directory", lambda: directory / "state")
+        options = {**self._bucket.options, "s3_store_large_object_chunk_size": 5}
+        self.driver = configured(S3Driver, **options)
+        self.part = 5 * 1024 * 1024
+
+    def seed(self, image_id: str, data: bytes) -> None:
+        self._bucket.put(image_id, data)
+
+    def replace(self, image_id: str, data: bytes) -> None:
+        self._bucket.put(image_id, data)
+
+    def remove(self, image_id: str) -> None:
+        self._bucket.delete(image_id)
+
+    def leftovers(self) -> list[str]:
+        return self._bucket.uploads()
+
+    def close(self) -> None:
+        self.driver.close()
+        self._patch.undo()
+        self._bucket.remove()
+
+
+class RgwHarness(S3Harness):
+    name = "s3-rgw"
+    bucket_of = staticmethod(rgw_bucket)
+
+
+class GatewayHarness(S3Harness):
+    name = "s3-versitygw"
+    bucket_of = staticmethod(gateway_bucket)
+
+
 #: REGISTRY: one line a driver, name -> its harness. The name is what
 #: STOREFS_REQUIRE lists to turn "server missing, skipped" into a failure.
 HARNESSES: dict[str, type[Harness]] = {
     "file": FileHarness,
     "http": HttpHarness,
     "memory": MemoryHarness,
+    "s3-rgw": RgwHarness,
+    "s3-versitygw": GatewayHarness,
 }
 
 

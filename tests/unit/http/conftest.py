@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storefs.drivers import http_transport
+from storefs.drivers import http_answer
 from storefs.drivers.http import HttpDriver
 from storefs.drivers.http_pool import HttpSettings
 from storefs.drivers.http_transport import Origin, Transport
@@ -85,5 +85,5 @@ def open_image(server: FaultyHttp, transport: Transport) -> Iterator[Open]:
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits between attempts, not waited for."""
     waits: list[float] = []
-    monkeypatch.setattr(http_transport.time, "sleep", waits.append)
+    monkeypatch.setattr(http_answer.time, "sleep", waits.append)
     return waits

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of a bucket, page by page: a thousand a request, none asked for by itself."""
+
+import datetime
+import threading
+import time
+import urllib.parse
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+from storefs.drivers.base import ImageInfo
+from storefs.drivers.s3_client import S3Client, parsed
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+#: How many mtimes are remembered, about 4 MiB of them.
+_REMEMBERED = 20_000
+
+#: How long one is good without asking again, seconds: an open follows a stat.
+_FRESH = 5.0
+
+
+class Mtimes:
+    """The mtimes storefs gave to objects: they are in tags, which no listing shows.
+
+    What was seen of an object is remembered for as long as its bytes stay.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, int, float]] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, key: str, version: str, mtime_ns: int) -> None:
+        with self._lock:
+            self._known.pop(key, None)
+            self._known[key] = (version, mtime_ns, time.monotonic())
+            if len(self._known) > _REMEMBERED:
+                del self._known[next(iter(self._known))]
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._known.pop(key, None)
+
+    def of(self, key: str, version: str, default: int = 0) -> int:
+        """The mtime *version* of *key* had when it was last asked for."""
+        known = self._known.get(key)
+        return known[1] if known is not None and known[0] == version else default
+
+    def fresh(self, key: str, version: str) -> int | None:
+        """The same if that was just now."""
+        known = self._known.get(key)
+        if known is None or known[0] != version or time.monotonic() - known[2] > _FRESH:
+            return None
+        return known[1]
+
+
+def list_images(client: S3Client, mtimes: Mtimes) -> Iterator[ImageInfo]:
+    """Every object, those whose keys hold a ``/`` included; one page in memory."""
+    query: dict[str, str | int] = {"list-type": 2, "encoding-type": "url"}
+    while True:
+        page = parsed(client.call("GET", query=query))
+        quoted = page.findtext("EncodingType") == "url"  # not every server does as asked
+        for item in page.iterfind("Contents"):
+            key = item.findtext("Key", "")
+            yield _info(urllib.parse.unquote_plus(key) if quoted else key, item, mtimes)
+        token = page.findtext("NextContinuationToken", "")
+        if page.findtext("IsTruncated") != "true" or not token:
+            return
+        query["continuation-token"] = token
+
+
+def _info(key: str, item: ET.Element, mtimes: Mtimes) -> ImageInfo:
+    version = item.findtext("ETag", "").strip('"')
+    mtime_ns = mtimes.of(key, version) or parse_time(item.findtext("LastModified", ""))
+    return ImageInfo(key, int(item.findtext("Size", "0")), version, mtime_ns)
+
+
+def parse_time(text: str) -> int:
+    """``2026-01-31T12:00:00.000Z`` in nanoseconds since the epoch; 0 if it is none."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return (moment - _EPOCH) // datetime.timedelta(microseconds=1) * 1000

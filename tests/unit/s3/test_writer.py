@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing: how many requests, how they are cut, what is kept with the object."""
+
+import io
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from storefs import exceptions
+from storefs.drivers.s3 import S3Driver
+from storefs.drivers.s3_parts import MAX_PART, MAX_PARTS, MAX_SIZE, Cut
+from storefs.upload import Upload
+from tests.contract.images import add, parts_of, pattern, read
+from tests.servers.fault_proxy import FaultProxy
+from tests.servers.s3_client import Bucket
+from tests.unit.s3.conftest import Make
+
+MiB = 1024 * 1024
+
+
+@pytest.mark.parametrize("chunk", [5, 10, 64, 550, 5120])
+@pytest.mark.parametrize("size", [None, 0, MAX_SIZE // 100, MAX_SIZE])
+def test_ten_thousand_parts_hold_5_tib(chunk: int, size: int | None) -> None:
+    cut = Cut.of(chunk * MiB, size)
+    offset = number = 0
+    while offset < MAX_SIZE:
+        number += 1
+        assert cut.number(offset) == number
+        length = cut.part_size(offset)
+        assert 5 * MiB <= length <= MAX_PART
+        offset += length
+    assert number <= MAX_PARTS
+    assert cut.part_size(0) >= chunk * MiB
+
+
+def test_parts_are_small_as_long_as_images_are() -> None:
+    cut = Cut.of(10 * MiB, None)
+    lengths = {gib: cut.part_size(gib * 1024 * MiB) // MiB for gib in (0, 9, 10, 80, 88, 390, 410)}
+    assert lengths == {0: 10, 9: 10, 10: 40, 80: 40, 88: 160, 390: 160, 410: 967}
+
+
+def test_an_image_longer_than_5_tib_is_refused_at_once(driver: S3Driver) -> None:
+    with pytest.raises(exceptions.ImageTooLarge):
+        driver.create(driver.locate("image"), MAX_SIZE + 1)
+
+
+def test_no_part_follows_the_ten_thousandth() -> None:
+    cut = Cut.of(5 * MiB, 5 * MiB)
+    with pytest.raises(exceptions.ImageTooLarge):
+        cut.number(sum(count * length for count, length in cut.levels))
+
+
+def _staged(driver: S3Driver, image_id: str, data: bytes) -> None:
+    upload = Upload(driver.create(driver.locate(image_id), None))
+    upload.feed(io.BytesIO(data))
+    _, staged = upload.finish({"mtime_ns": "1600000000123456789"})
+    assert staged
+
+
+def test_a_short_image_is_one_put_with_its_hashes(
+    driver: S3Driver, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    assert list(driver.list()) == []
+    proxy.requests.clear()
+    _staged(driver, "image", pattern(1000))
+    sent = [request for request in proxy.requests if request.method != "HEAD"]
+    assert [(r.method, r.query, r.length) for r in sent] == [("PUT", "", 1000)]
+    assert sent[0].headers["if-none-match"] == "*"
+    assert bucket.tags("image").keys() == {
+        "storefs.md5",
+        "storefs.os_hash_algo",
+        "storefs.os_hash_value",
+        "storefs.mtime_ns",
+    }
+    assert driver.stat(driver.locate("image")).mtime_ns == 1600000000123456789
+
+
+def test_a_long_image_is_each_part_once(
+    driver: S3Driver, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    data = pattern(23 * MiB)
+    _staged(driver, "image", data)
+    parts = proxy.asked("PUT", "partNumber")
+    assert sorted(r.length for r in parts) == [3 * MiB, *[5 * MiB] * 4]
+    assert all(r.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD" for r in parts)
+    assert len(proxy.asked("POST", "uploads=")) == len(proxy.asked("POST", "uploadId=")) == 1
+    assert bucket.get("image") == data
+    assert "storefs.md5" in bucket.tags("image")
+    assert driver.stat(driver.locate("image")).mtime_ns == 1600000000123456789
+
+
+def test_a_replacement_does_not_ask_for_absence(driver: S3Driver, proxy: FaultProxy) -> None:
+    add(driver, "image", b"first")
+    proxy.requests.clear()
+    add(driver, "image", b"again", replace=True)
+    assert "if-none-match" not in proxy.asked("PUT")[0].headers
+    assert read(driver, "image") == b"again"
+
+
+def test_a_server_without_conditions_is_asked_without(
+    driver: S3Driver, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    proxy.refuse(501, "NotImplemented", method="PUT")
+    add(driver, "image", b"bytes")
+    assert bucket.get("image") == b"bytes"
+    add(driver, "again", b"bytes")
+    assert "if-none-match" not in proxy.asked("PUT", "again")[0].headers
+
+
+def test_no_more_parts_than_threads_are_under_way(
+    make: Make, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    running, most = [0], [0]
+    lock = threading.Lock()
+    driver = make(s3_store_host=proxy.url, s3_store_thread_pools=2)
+    once = driver._client.once
+
+    def counted(method: str, key: str = "", query: object = None, *args: object) -> object:
+        with lock:
+            running[0] += "partNumber" in str(query)
+            most[0] = max(most)
+            most[0] = max(most[0], running[0])
+        try:
+            return once(method, key, query, *args)  # type: ignore[arg-type]
+        finally:
+            with lock:
+                running[0] -= "partNumber" in str(query)
+
+    driver._client.once = counted  # type: ignore[method-assign,assignment]
+    add(driver, "image", pattern(40 * MiB))
+    assert most[0] == 2
+    assert bucket.get("image") == pattern(40 * MiB)
+
+
+def test_tags_of_others_stay(driver: S3Driver, bucket: Bucket) -> None:
+    bucket.put("image", b"bytes")
+    theirs = {"TagSet": [{"Key": "owner", "Value": "them"}]}
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key="image", Tagging=theirs)
+    location = driver.locate("image")
+    driver.set_properties(location, {"md5": "1"})
+    driver.set_properties(location, {"md5": "2", "mtime_ns": "1000000000000000001"})
+    assert bucket.tags("image") == {
+        "owner": "them",
+        "storefs.md5": "2",
+        "storefs.mtime_ns": "1000000000000000001",
+    }
+    assert driver.properties(location) == {"md5": "2", "mtime_ns": "1000000000000000001"}
+    assert driver.stat(location).mtime_ns == 1000000000000000001
+
+
+def test_a_value_no_tag_can_hold_is_invalid(driver: S3Driver, bucket: Bucket) -> None:
+    bucket.put("image", b"bytes")
+    with pytest.raises(exceptions.Invalid, match="too long"):
+        driver.set_properties(driver.locate("image"), {"md5": "x" * 257})
+
+
+def test_an_mtime_no_one_can_read_is_the_server_s(driver: S3Driver, bucket: Bucket) -> None:
+    bucket.put("image", b"bytes")
+    tags = {"TagSet": [{"Key": "storefs.mtime_ns", "Value": "yesterday"}]}
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key="image", Tagging=tags)
+    assert abs(driver.stat(driver.locate("image")).mtime_ns / 1e9 - time.time()) < 60
+
+
+_WRITER = textwrap.dedent("""
+    import json, pathlib, sys, time
+    from storefs.drivers import s3
+    from tests.contract.harnesses import configured
+    s3.state_directory = lambda: pathlib.Path(sys.argv[2])
+    driver = configured(s3.S3Driver, **json.loads(sys.argv[1]))
+    writer = driver.create(driver.locate(sys.argv[3]), None)
+    part = memoryview(bytes(writer.part_size(0)))
+    writer.pwrite(part, 0)
+    writer.pwrite(part, len(part))
+    print("begun", flush=True)
+    time.sleep(600)
+""")
+
+
+def _writer(bucket: Bucket, state: pathlib.Path, name: str) -> subprocess.Popen[str]:
+    options = json.dumps({**bucket.options, "s3_store_large_object_chunk_size": 5})
+    child = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, options, str(state), name],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    return child
+
+
+def _until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_a_killed_storefs_left_is_ended_and_nothing_else(
+    bucket: Bucket, make: Make, tmp_path: pathlib.Path
+) -> None:
+    dead, alive = (_writer(bucket, tmp_path / "state", name) for name in ("dead", "alive"))
+    elsewhere = bucket.client.create_multipart_upload(Bucket=bucket.name, Key="elsewhere")
+    try:
+        dead.send_signal(signal.SIGKILL)
+        dead.wait()
+        assert sorted(bucket.uploads()) == ["alive", "dead", "elsewhere"]
+        make()
+        _until(lambda: "dead" not in bucket.uploads())
+        assert sorted(bucket.uploads()) == ["alive", "elsewhere"]
+    finally:
+        for child in (dead, alive):
+            child.kill()
+            child.communicate()
+        bucket.client.abort_multipart_upload(
+            Bucket=bucket.name, Key="elsewhere", UploadId=elsewhere["UploadId"]
+        )
+
+
+def test_a_store_starts_while_the_server_is_down_and_cleans_up_later(
+    bucket: Bucket, make: Make, tmp_path: pathlib.Path, proxy: FaultProxy
+) -> None:
+    options = {"s3_store_host": proxy.url, "s3_store_read_timeout": 1.0}
+    driver = make(**options)
+    writer = driver.create(driver.locate("image"), None)
+    for part, offset in parts_of(writer, pattern(6 * MiB)):
+        writer.pwrite(part, offset)
+    driver.close()
+    down = proxy.fault(reset=True, times=10_000)
+    second = make(**options)
+    with pytest.raises(exceptions.RemoteServiceUnavailable):
+        second.stat(second.locate("image"))
+    assert bucket.uploads() == ["image"]
+    down.times = 0
+    _until(lambda: second._journal.sweep() or not bucket.uploads())
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_state_directory_that_cannot_be_written_is_no_obstacle(
+    bucket: Bucket, make: Make, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "state").write_text("a file")
+    driver = make()
+    add(driver, "image", pattern(6 * MiB))
+    assert bucket.get("image") == pattern(6 * MiB)
+
+
+def test_an_image_of_ours_is_everybody_s(driver: S3Driver, bucket: Bucket) -> None:
+    add(driver, "image", pattern(11 * MiB))
+    assert bucket.get("image") == pattern(11 * MiB)
+    bucket.put("theirs", b"theirs")
+    assert read(driver, "theirs") == b"theirs"
+    assert {info.image_id for info in driver.list()} == {"image", "theirs"}
