@@ -128,10 +128,12 @@ async def test_the_window_grows_to_what_the_reader_allows_and_a_seek_resets_it()
     async with opened(reader) as stream:
         for offset in range(0, MiB, 128 * KiB):
             await stream.read(offset, 128 * KiB)
-        await trio.testing.wait_all_tasks_blocked()
+        while stream._prefetches:  # they are in threads, for which no task is awaited
+            await trio.sleep(0.001)
         before = reader.fetched
+        assert before > 4 * SMALL_BLOCK
         await stream.read(20 * MiB, 4096)
-        assert reader.fetched <= before + 4096 + 4 * SMALL_BLOCK
+        assert reader.fetched == before + 4096
         assert (20 * MiB, 4096) in reader.calls
 
 
