@@ -58,13 +58,18 @@ def test_catalogue_is_a_directory(web: Mount, tmp_path: Path) -> None:
 
 def test_a_small_read_is_a_small_request(web: Mount, nginx: Nginx) -> None:
     """With the kernel's read-ahead off; it would ask for more on its own."""
+
+    def asked() -> list[str]:
+        return [r.range for r in nginx.requests("/images/image") if r.method == "GET"]
+
     descriptor = os.open(web / "web" / "image", os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+    await_true(lambda: "bytes=0-0" in asked(), "nginx notes a request after its answer")
     nginx.forget_requests()
     assert os.pread(descriptor, 4096, 10 * MiB) == BYTES[10 * MiB : 10 * MiB + 4096]
     os.close(descriptor)
-    asked = [r.range for r in nginx.requests("/images/image") if r.method == "GET"]
-    assert asked == [f"bytes={10 * MiB}-{10 * MiB + 4095}"]
+    await_true(asked, "and this one")
+    assert asked() == [f"bytes={10 * MiB}-{10 * MiB + 4095}"]
 
 
 def test_link_registers_and_rm_unregisters(web: Mount, nginx: Nginx, images: Images) -> None:

@@ -22,6 +22,7 @@ import hashlib
 import pathlib
 import signal
 import ssl
+import time
 from typing import NamedTuple
 
 import trustme
@@ -151,14 +152,22 @@ class Nginx:
 
     def requests(self, uri: str = "/") -> list[Request]:
         """What was asked since `forget_requests`, where the URI begins with *uri*."""
+        self._settle()
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         found = [Request(*line.split("|")) for line in lines]
         return [request for request in found if request.uri.startswith(uri)]
 
     def forget_requests(self) -> None:
         """Begin to count anew."""
+        self._settle()
         with self._log.open("r+b") as log:
             log.truncate(0)
+
+    def _settle(self) -> None:
+        """nginx notes a request after its answer: until nothing came for a while."""
+        before = -1
+        while self._log.exists() and before != (before := self._log.stat().st_size):
+            time.sleep(0.03)
 
     def client_context(self) -> ssl.SSLContext:
         """For a client of the tests' own."""
