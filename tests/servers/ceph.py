@@ -2,7 +2,8 @@
 """A Ceph of one node with RGW: Debian's packages, below one directory, on 127.0.0.1.
 
 Built from nothing in some seconds: one monitor, one OSD on a sparse file, one
-radosgw. No manager: only capacity figures and placement statistics need one.
+radosgw. A manager is there to be started: only capacity figures, quotas and placement
+statistics need one.
 """
 
 import pathlib
@@ -19,6 +20,7 @@ S3_SECRET_KEY = "storefs-secret-word-000000000000000000001"
 _PROGRAMS = (
     "ceph",
     "ceph-authtool",
+    "ceph-mgr",
     "ceph-mon",
     "ceph-osd",
     "monmaptool",
@@ -58,7 +60,13 @@ mon_data_avail_warn = 2
 mon_data_avail_crit = 1
 paxos_propose_interval = 0.05
 paxos_min_wait = 0.01
+[mgr]
+mgr_data = {here}/mgr
+mgr_initial_modules = iostat
+mgr_stats_period = 1
 [osd]
+# so long a client that was killed is still one that has its images open
+osd_client_watch_timeout = 5
 osd_data = {here}/osd
 osd_objectstore = bluestore
 osd_memory_target = 939524096
@@ -86,19 +94,29 @@ _ALL = ("mon", "allow *", "osd", "allow *", "mgr", "allow *")
 _KEYS = {
     "client.admin": _ALL,
     "osd.0": ("mon", "allow profile osd", "osd", "allow *", "mgr", "allow profile osd"),
+    "mgr.x": ("mon", "allow profile mgr", "osd", "allow *", "mds", "allow *"),
     "client.rgw.tests": ("mon", "allow rw", "osd", "allow rwx", "mgr", "allow rw"),
+    "client.glance": (
+        *("mon", "profile rbd", "osd", "profile rbd pool=images"),
+        *("mgr", "profile rbd pool=images"),
+    ),
+    "client.glance-ro": ("mon", "profile rbd", "osd", "profile rbd-read-only pool=images"),
 }
 
 
 class Ceph:
-    """`start` builds the cluster; `stop` ends it, and `rgw` alone may be stopped in between."""
+    """`start` builds the cluster, without RGW unless *gateway*; `stop` ends it.
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    `mon`, `osd`, `mgr` and `rgw` may be stopped and started in between, each alone.
+    """
+
+    def __init__(self, directory: pathlib.Path, *, gateway: bool = True) -> None:
         missing = [program for program in _PROGRAMS if shutil.which(program) is None]
         if missing:
             raise ServerFailed(f"Ceph is not installed: there is no {missing[0]}")
         self._here = directory
-        self._conf = directory / "ceph.conf"
+        self._gateway = gateway
+        self.conf = directory / "ceph.conf"
         mon_port, rgw_port = free_port(), free_port()
         self._monitor = f"[v2:127.0.0.1:{mon_port}]"
         self._fsid = str(uuid.uuid4())
@@ -106,24 +124,25 @@ class Ceph:
         text = _CONFIGURATION.format(
             here=directory, fsid=self._fsid, monitor=self._monitor, rgw_port=rgw_port
         )
-        self._conf.write_text(text)
-        self._mon = self._daemon("ceph-mon", "a", [mon_port])
-        self._osd = self._daemon("ceph-osd", "0", [])
+        self.conf.write_text(text)
+        self.mon = self._daemon("ceph-mon", "a", [mon_port])
+        self.mgr = self._daemon("ceph-mgr", "x", [])
+        self.osd = self._daemon("ceph-osd", "0", [])
         self.rgw = self._daemon("radosgw", "client.rgw.tests", [rgw_port], "-n")
 
     def start(self) -> None:
         """Build it and wait until RGW answers; `ServerFailed`."""
-        for name in ("mon", "osd", "rgw", "crash"):
+        for name in ("mon", "mgr", "osd", "rgw", "crash"):
             (self._here / name).mkdir()
         self._make_keys()
         keyring, monmap = self._here / "keyring.mon.", self._here / "monmap"
-        self._run(
+        self.run(
             "monmaptool", "--create", "--fsid", self._fsid, "--addv", "a", self._monitor, monmap
         )
-        self._run(
+        self.run(
             "ceph-mon",
             "-c",
-            self._conf,
+            self.conf,
             "-i",
             "a",
             "--mkfs",
@@ -132,23 +151,24 @@ class Ceph:
             "--keyring",
             keyring,
         )
-        self._mon.start()
+        self.mon.start()
         self._start_osd()
-        self.rgw.start(patience=120)
-        self._make_user()
+        if self._gateway:
+            self.rgw.start(patience=120)
+            self._make_user()
 
     def stop(self) -> None:
         """End it without regard to what is in it."""
-        for daemon in (self.rgw, self._osd, self._mon):
+        for daemon in (self.rgw, self.osd, self.mgr, self.mon):
             daemon.stop(signal.SIGKILL)
 
     def _daemon(self, program: str, name: str, ports: list[int], flag: str = "-i") -> Process:
-        command = [program, "-f", "-c", str(self._conf), flag, name]
+        command = [program, "-f", "-c", str(self.conf), flag, name]
         return Process(command, ports, self._here / f"{program}.out")
 
     def _make_keys(self) -> None:
         keyring = self._here / "keyring.mon."
-        self._run(
+        self.run(
             "ceph-authtool",
             "--create-keyring",
             keyring,
@@ -162,24 +182,25 @@ class Ceph:
         for name, grants in _KEYS.items():
             path = self._here / f"keyring.{name}"
             caps = [word for pair in zip(grants[::2], grants[1::2]) for word in ("--cap", *pair)]
-            self._run("ceph-authtool", "--create-keyring", path, "--gen-key", "-n", name, *caps)
-            self._run("ceph-authtool", keyring, "--import-keyring", path)
+            self.run("ceph-authtool", "--create-keyring", path, "--gen-key", "-n", name, *caps)
+            self.run("ceph-authtool", keyring, "--import-keyring", path)
 
     def _start_osd(self) -> None:
         osd_id = str(uuid.uuid4())
-        self._run("ceph", "-c", self._conf, "osd", "new", osd_id)
-        self._run("truncate", "-s", "10G", self._here / "osd" / "block")
-        self._run("ceph-osd", "-c", self._conf, "-i", "0", "--mkfs", "--osd-uuid", osd_id)
-        self._osd.start()
+        self.run("ceph", "-c", self.conf, "osd", "new", osd_id)
+        self.run("truncate", "-s", "10G", self._here / "osd" / "block")
+        self.run("ceph-osd", "-c", self.conf, "-i", "0", "--mkfs", "--osd-uuid", osd_id)
+        self.osd.start()
 
     def _make_user(self) -> None:
-        self._run(
-            *("radosgw-admin", "-c", self._conf, "-n", "client.rgw.tests"),
+        self.run(
+            *("radosgw-admin", "-c", self.conf, "-n", "client.rgw.tests"),
             *("user", "create", "--uid=storefs", "--display-name=storefs"),
             *(f"--access-key={S3_ACCESS_KEY}", f"--secret-key={S3_SECRET_KEY}"),
         )
 
-    def _run(self, *command: str | pathlib.Path) -> str:
+    def run(self, *command: str | pathlib.Path) -> str:
+        """What *command* prints; `ServerFailed`."""
         words = [str(word) for word in command]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)

@@ -9,11 +9,12 @@ import dataclasses
 import http.client
 import http.server
 import socket
+import ssl
 import struct
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 _PIECE = 64 * 1024
@@ -53,17 +54,26 @@ class Fault:
         return self.times > 0 and self.method in {"", method} and self.word in url
 
 
-class FaultProxy:
-    """Before the server at *upstream* (http://host:port)."""
+class Tls(NamedTuple):
+    """How a proxy before an https server shows itself, and how it trusts that server."""
 
-    def __init__(self, upstream: str) -> None:
+    shown: ssl.SSLContext
+    trusted: ssl.SSLContext
+
+
+class FaultProxy:
+    """Before the server at *upstream* (http://host:port, or https with *tls*)."""
+
+    def __init__(self, upstream: str, tls: Tls | None = None) -> None:
         self._upstream = urllib.parse.urlsplit(upstream).netloc
+        self._tls = tls
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self.requests: list[Request] = []
         self.released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def __enter__(self) -> "FaultProxy":
@@ -102,12 +112,17 @@ class FaultProxy:
                     return fault
         return Fault()
 
+    def _answered(self, request: Request, headers: Mapping[str, str]) -> None:
+        """The server answered with *headers*; for who has to know."""
+
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         proxy = self
 
         class Handler(_Handler):
             upstream = proxy._upstream
+            tls = proxy._tls
             take = staticmethod(proxy._take)
+            answered = staticmethod(proxy._answered)
             released = proxy.released
 
         return Handler
@@ -123,21 +138,50 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     upstream: str
+    tls: Tls | None
     take: Callable[[Request, str], Fault]
+    answered: Callable[[Request, Mapping[str, str]], None]
     released: threading.Event
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        if type(self).tls is not None:
+            self.request.settimeout(60)
+            self.request = type(self).tls.shown.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        if type(self).tls is not None:
+            self.request.close()  # the server closes what it accepted, which this one wraps
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        length = int(self.headers.get("Content-Length", "0"))
-        body = self.rfile.read(length)
+        body = self._body()
+        if body is None:
+            self.close_connection = True
+            return
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, path, query, headers, length)
+        request = Request(self.command, path, query, headers, len(body))
         self._do(request, body, type(self).take(request, self.path))
+
+    def _body(self) -> bytes | None:
+        """None if the client broke it off: then nothing is passed on."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            length = int(self.headers.get("Content-Length", "0"))
+            body = self.rfile.read(length)
+            return body if len(body) == length else None
+        chunks = []
+        while line := self.rfile.readline():
+            chunks.append(self.rfile.read(int(line, 16)))
+            self.rfile.readline()
+            if not chunks[-1]:
+                return b"".join(chunks)
+        return None
 
     def _do(self, request: Request, body: bytes, fault: Fault) -> None:
         if fault.then is not None:
@@ -148,7 +192,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault.page is not None:
             self._answer(*fault.page)
         else:
-            self._pass_on(body, fault)
+            self._pass_on(request, body, fault)
 
     def _answer(self, status: int, page: bytes, headers: dict[str, str]) -> None:
         self.send_response_only(status)
@@ -159,16 +203,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(page)
 
-    def _pass_on(self, body: bytes, fault: Fault) -> None:
-        connection = http.client.HTTPConnection(self.upstream, timeout=120)
+    def _pass_on(self, request: Request, body: bytes, fault: Fault) -> None:
+        connection = self._connection()
         try:
             connection.putrequest(
                 self.command, self.path, skip_host=True, skip_accept_encoding=True
             )
             for name, value in self.headers.items():
-                connection.putheader(name, value)
+                if name.lower() != "transfer-encoding":
+                    connection.putheader(name, value)
+            if "Transfer-Encoding" in self.headers:
+                connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             answer = connection.getresponse()
+            type(self).answered(request, answer.headers)
             if fault.lose:
                 answer.read()
                 self._hang_up()
@@ -178,6 +226,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._hang_up()
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        tls = type(self).tls
+        if tls is None:
+            return http.client.HTTPConnection(self.upstream, timeout=120)
+        return http.client.HTTPSConnection(self.upstream, timeout=120, context=tls.trusted)
 
     def _relay(self, answer: http.client.HTTPResponse, fault: Fault) -> None:
         self.send_response_only(answer.status)

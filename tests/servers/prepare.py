@@ -4,18 +4,37 @@
 python -m tests.servers.prepare
 """
 
+import functools
+import pathlib
 import sys
+from collections.abc import Callable
 
-from tests.servers import go_tools, versitygw
+from tests.servers import cargo_tools, cinder, go_tools, keystone, swift, vcsim, versitygw
 from tests.servers.process import ServerFailed
 
 
 def main() -> None:
-    directory = go_tools.cache() / f"versitygw-{versitygw.VERSION}"
-    if not (directory / "versitygw").exists():
-        print(f"storefs: building versitygw in {directory} (once; some minutes)", file=sys.stderr)
+    for package, version in (
+        (versitygw.PACKAGE, versitygw.VERSION),
+        (vcsim.PACKAGE, vcsim.VERSION),
+    ):
+        name = package.rpartition("/")[2]
+        _prepare(name, version, name, functools.partial(go_tools.go_tool, package, version))
+    _prepare("keystone", keystone.VERSION, "empty.db", keystone.environment)
+    _prepare("swift", swift.VERSION, ".built", swift.environment)
+    _prepare("cinder", cinder.VERSION, "empty.db", cinder.environment)
+    for name, version in cargo_tools.TOOLS:
+        build = functools.partial(cargo_tools.cargo_tool, name, version)
+        _prepare(name, version, f"bin/{name}", build)
+
+
+def _prepare(name: str, version: str, finished: str, build: Callable[[], pathlib.Path]) -> None:
+    """Build the server *name*, unless its directory holds the file *finished*."""
+    directory = go_tools.cache() / f"{name}-{version}"
+    if not (directory / finished).exists():
+        print(f"storefs: building {name} in {directory} (once; some minutes)", file=sys.stderr)
     try:
-        go_tools.go_tool(versitygw.PACKAGE, versitygw.VERSION)
+        build()
     except ServerFailed as exc:
         print(f"storefs: {exc}\nstorefs: tests that need it are skipped", file=sys.stderr)
 

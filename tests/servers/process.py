@@ -39,12 +39,21 @@ class Process:
 
         Does nothing if it is running.
         """
+        self.begin()
+        self.await_up(patience)
+
+    def begin(self) -> None:
+        """Start it and wait for nothing: `await_up` does. Several may begin at once."""
         if self._child is not None and self._child.poll() is None:
             return
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def await_up(self, patience: float = 20.0) -> None:
+        """Returns when every port answers, *patience* in seconds; `ServerFailed`."""
+        assert self._child is not None
         deadline = time.monotonic() + patience
         while not all(_listens(port) for port in self._ports):
             if self._child.poll() is not None or time.monotonic() > deadline:
