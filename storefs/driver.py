@@ -6,6 +6,7 @@ mount is built on (locate, begin, publish, supports, driver).
 """
 
 import contextlib
+import copy
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,6 +94,18 @@ class Store(ConfiguredStore):
         if "add" in vars(cls):
             setattr(cls, "add", back_compat_add(vars(cls)["add"]))  # noqa: B010 - mypy
 
+    def on_behalf_of(self, context: Any) -> "Store":
+        """The store as the caller of Glance's request *context* sees it.
+
+        It is the store itself without one, and where the driver asks nobody who
+        the caller is. Good for one request; it is not closed.
+        """
+        if context is None or not isinstance(self.driver, base.SupportsContext):
+            return self
+        view = copy.copy(self)
+        view._driver = self.driver.for_context(context)  # noqa: SLF001 - of this class
+        return view
+
     def locate(self, image_id: str) -> StoreLocation:
         """Where the store keeps, or would keep, the image; `Invalid` for a bad name."""
         location: StoreLocation = self.driver.locate(image_id)
@@ -174,12 +187,13 @@ class Store(ConfiguredStore):
         *image_file* has ``read(n)`` or iterates over bytes. Whatever fails,
         nothing is left behind. `Invalid` if the size is not what was announced.
         """
-        location = self.locate(image_id)
-        upload = self.begin(location, image_size or None, hashing_algo, verifier=verifier)
+        store = self.on_behalf_of(context)
+        location = store.locate(image_id)
+        upload = store.begin(location, image_size or None, hashing_algo, verifier=verifier)
         with self.aborting(upload):
             upload.feed(image_file)
-            metadata = self._metadata(location)
-        result = self.publish(upload, location)
+            metadata = store._metadata(location)  # noqa: SLF001 - of this class
+        result = store.publish(upload, location)
         return AddResult(
             location.get_uri(), result.size, result.checksum, result.multihash, metadata
         )
@@ -207,17 +221,17 @@ class Store(ConfiguredStore):
         the size is the whole image's, or None where the server does not tell.
         `NotFound` is raised here, not by the iterator.
         """
-        reader = self.driver.open(location.store_location)
+        reader = self.on_behalf_of(context).driver.open(location.store_location)
         return ImageIterator(reader, offset or 0, chunk_size), chunk_size or reader.info.size
 
     def get_size(self, location: Any, context: Any = None) -> int | None:
         """The image's size in bytes, None where the server does not tell; `NotFound`."""
-        return self.driver.stat(location.store_location).size
+        return self.on_behalf_of(context).driver.stat(location.store_location).size
 
     @capabilities.check
     def delete(self, location: Any, context: Any = None) -> None:
         """Remove the image; `NotFound`, `InUseByStore`, `HasSnapshot`."""
-        driver = self.driver
+        driver = self.on_behalf_of(context).driver
         if not self.supports(base.SupportsDelete):
             raise exceptions.StoreDeleteNotSupported(self.refusal)
         assert isinstance(driver, base.SupportsDelete)
@@ -232,7 +246,7 @@ class Store(ConfiguredStore):
         context: Any = None,
     ) -> None:
         """Who may read and write the image; NotImplementedError where nobody is asked."""
-        driver = self.driver
+        driver = self.on_behalf_of(context).driver
         if not isinstance(driver, base.SupportsAcls):
             raise NotImplementedError(f"store {self.store_id} has no access control")
         driver.set_acls(

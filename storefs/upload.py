@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 from storefs import exceptions
-from storefs.drivers.base import Buffer, Writer
+from storefs.drivers.base import Buffer, ImageInfo, Writer
 
 #: Glance's default for ``os_hash_algo``.
 DEFAULT_ALGORITHM = "sha512"
@@ -78,6 +78,8 @@ class Upload:
         self.writer = writer
         self.size = size
         self.position = 0
+        #: what the store has since `finish`, where the writer told
+        self.published: ImageInfo | None = None
         self._algorithm = algorithm
         self._digests = {name: new_digest(name) for name in {"md5", algorithm}}
         self.lanes: list[Callable[[memoryview], Any]] = [
@@ -100,6 +102,10 @@ class Upload:
         """Hand one part to the writer."""
         self.writer.pwrite(data, offset)
 
+    def store_pieces(self, pieces: list[memoryview], offset: int) -> None:
+        """The same of a part in pieces that nobody changes any more."""
+        self.writer.pwritev(pieces, offset)
+
     def finish(self, properties: Mapping[str, str] | None = None) -> tuple[UploadResult, bool]:
         """Check the size and publish, with hashes and *properties* staged.
 
@@ -112,7 +118,8 @@ class Upload:
             )
         result = self.result()
         staged = self.writer.stage({**result.properties(), **(properties or {})})
-        self.writer.commit(self.position)
+        info = self.writer.commit(self.position)
+        self.published = info if staged else None  # what is set afterwards may change it
         return result, staged
 
     def result(self) -> UploadResult:

@@ -120,6 +120,17 @@ class Writer(abc.ABC):
         any order, up to `max_concurrency` at once.
         """
 
+    def pwritev(self, pieces: list[memoryview], offset: int) -> None:
+        """`pwrite` of one part that lies in memory in *pieces*.
+
+        Nobody ever writes into these again, so a writer may keep references to them
+        until `commit` or `abort`, and send them without a copy. The list is the
+        writer's: who empties it frees what nobody else needs.
+        """
+        part = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+        pieces.clear()  # else all of it is in memory twice while it is stored
+        self.pwrite(part, offset)
+
     def skip(self, length: int, offset: int) -> None:
         """A part nobody wrote: zeros. A driver with holes leaves one."""
         self.pwrite(memoryview(bytes(length)), offset)
@@ -133,8 +144,10 @@ class Writer(abc.ABC):
         return False
 
     @abc.abstractmethod
-    def commit(self, size: int) -> None:
+    def commit(self, size: int) -> ImageInfo | None:
         """Publish the image of *size* bytes: all of it or nothing, durably.
+
+        What `Driver.stat` says of it now, where that is known without asking.
 
         `Duplicate` if the name was taken meanwhile and `create` was not told to
         replace. Called once, after every part.
@@ -143,6 +156,22 @@ class Writer(abc.ABC):
     @abc.abstractmethod
     def abort(self) -> None:
         """Leave no trace. May be called at any time, and more than once."""
+
+
+@runtime_checkable
+class SupportsReread(Protocol):
+    """A `Writer` that can give back what it was given, before it commits.
+
+    Where it is not, who has written more than memory should hold cannot go back.
+    """
+
+    def reread(self, length: int, offset: int) -> Buffer:
+        """Exactly the *length* bytes from *offset*, all of which were written or skipped.
+
+        What was skipped is zeros. Called while no part is being written, and nothing
+        but more of this, or `abort`, comes after it.
+        """
+        ...
 
 
 class Driver(abc.ABC, Generic[L]):
@@ -286,4 +315,19 @@ class SupportsRegister(Protocol):
 class SupportsLocationMetadata(Protocol[L_contra]):
     def location_metadata(self, location: L_contra) -> Mapping[str, Any]:
         """What Glance keeps beside the location, for whoever reads it directly."""
+        ...
+
+
+@runtime_checkable
+class SupportsContext(Protocol):
+    """A store in which each caller has an account, or rights, of its own."""
+
+    def for_context(self, context: Any) -> Driver[Any]:
+        """This store as the caller of *context* sees it.
+
+        *context* is Glance's request context: ``project_id`` (or ``tenant``),
+        ``user_id``, ``auth_token``, ``service_catalog``, ``roles``; any of them
+        may be missing or None. No I/O. What is returned borrows this driver's
+        connections: nobody closes it, and it is good for the one request.
+        """
         ...

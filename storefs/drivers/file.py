@@ -254,6 +254,7 @@ class FileDriver(
             path, _ = self._find(location)
             os.unlink(path)
             self._datadirs.remove_others(path)
+            sync_directory(os.path.dirname(path))  # else it is there again after a loss of power
 
     def list(self) -> Iterator[ImageInfo]:
         entries = self._entries()

@@ -44,6 +44,15 @@ def write_all(fd: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
+def read_all(fd: int, length: int, offset: int) -> bytes:
+    """os.pread may read less than it was asked for; this does so where the file ends."""
+    pieces = []
+    while length > 0 and (piece := os.pread(fd, length, offset)):
+        pieces.append(piece)
+        length, offset = length - len(piece), offset + len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def data_runs(data: memoryview, block: int) -> Iterator[tuple[memoryview, int]]:
     """The stretches of *data* without the *block*-long pieces that are all zeros.
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from storefs import exceptions
 from storefs.drivers import file_properties
-from storefs.drivers.base import Writer
+from storefs.drivers.base import SupportsReread, Writer
 from storefs.drivers.file_datadirs import UPLOAD, Datadir, Datadirs
 from storefs.drivers.file_descriptor import OPEN_FLAGS, Descriptor
 from storefs.drivers.file_direct import DirectFile
@@ -21,6 +21,7 @@ from storefs.drivers.file_errors import translated
 from storefs.drivers.file_publish import (
     data_runs,
     publish_new,
+    read_all,
     start_writeback,
     sync_directory,
     write_all,
@@ -45,7 +46,7 @@ class Policy:
     hole_block: int
 
 
-class FileWriter(Writer):
+class FileWriter(Writer, SupportsReread):
     """Writes ``.storefs-upload-*`` beside the images, then gives it the image's name.
 
     The temporary is locked as long as its writer lives, on whatever host, so
@@ -88,6 +89,14 @@ class FileWriter(Writer):
 
     def skip(self, length: int, offset: int) -> None:
         """Nothing: what is not written is a hole, and commit sets the size."""
+
+    def reread(self, length: int, offset: int) -> bytes:
+        return self._calls.run(functools.partial(self._reread, length, offset))
+
+    def _reread(self, length: int, offset: int) -> bytes:
+        """Through the cache: Linux drops from it what is written past it."""
+        with translated(self._name), self._descriptor.use() as fd:
+            return read_all(fd, length, offset).ljust(length, b"\0")
 
     def stage(self, properties: Mapping[str, str]) -> bool:
         file_properties.check(properties)

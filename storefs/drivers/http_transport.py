@@ -9,7 +9,7 @@ a URL's query (which may be a signature).
 
 import math
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import urllib3
@@ -19,6 +19,13 @@ from storefs.drivers.base import Buffer
 from storefs.drivers.http_answer import Answer, Errors, Explain
 from storefs.drivers.http_pool import HttpSettings, open_pools
 from storefs.drivers.http_url import public_url, split_credentials, trusts
+
+#: What is sent along: in one piece or in several, which are sent one after the other.
+Body = Buffer | Sequence[Buffer]
+
+#: Or what gives the pieces, anew for each attempt; it raises where it cannot. Without
+#: a Content-Length among the headers they go in chunks.
+Stream = Callable[[], Iterable[Buffer]]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -115,15 +122,15 @@ class Transport:
         origin: Origin,
         headers: Mapping[str, str] | None = None,
         patience: float | None = None,
-        body: Buffer | None = None,
+        body: Body | Stream | None = None,
     ) -> Answer:
         """The answer at the end of all redirects, whatever its status.
 
-        *body* is sent as it is, without a copy. No wait for the network is longer
-        than *patience* seconds, if given. Where a redirect led to is asked directly,
-        until it fails: then the original URL is asked again. Raises `Interrupted`,
-        `TimeoutError`,
-        `RemoteServiceUnavailable`, `MaxRedirectsExceeded`, `Forbidden`.
+        *body* is sent as it is, without a copy; again from its start, if need be.
+        No wait for the network is longer than *patience* seconds, if given. Where a
+        redirect led to is asked directly, until it fails: then the original URL is asked
+        again. Raises `Interrupted`, `TimeoutError`, `RemoteServiceUnavailable`,
+        `MaxRedirectsExceeded`, `Forbidden`.
         """
         request = _Request(self, method, headers or {}, patience, body)
         answer = self._shortcut(request, origin) or request.follow(origin)
@@ -172,7 +179,7 @@ class _Request:
         method: str,
         headers: Mapping[str, str],
         patience: float | None,
-        body: Buffer | None,
+        body: Body | Stream | None,
     ) -> None:
         settings = transport.settings
         self._transport = transport
@@ -180,8 +187,8 @@ class _Request:
         self._method = method
         self._headers = dict(headers)
         self._body = body
-        if body is not None:
-            self._headers["Content-Length"] = str(memoryview(body).nbytes)
+        if body is not None and not callable(body):
+            self._headers["Content-Length"] = str(sum(map(len, views(body))))
         limit = math.inf if patience is None else patience
         self._timeout = urllib3.Timeout(
             connect=min(settings.connect_timeout, limit), read=min(settings.read_timeout, limit)
@@ -212,7 +219,7 @@ class _Request:
                 self._method,
                 target.url,
                 headers={**_HEADERS, **target.headers, **self._headers},
-                body=_pieces(self._body) if self._body else None,
+                body=_sent(self._body) if self._body else None,
                 redirect=False,
                 retries=False,
                 timeout=self._timeout,
@@ -231,7 +238,14 @@ class _Request:
         return there
 
 
-def _pieces(body: Buffer) -> Iterator[memoryview]:
-    view = memoryview(body).cast("B")
-    for start in range(0, len(view), _SENT_AT_ONCE):
-        yield view[start : start + _SENT_AT_ONCE]
+def views(body: Body) -> list[memoryview]:
+    """*body* as memoryviews of bytes."""
+    buffers = [body] if isinstance(body, Buffer) else body
+    return [memoryview(buffer).cast("B") for buffer in buffers]
+
+
+def _sent(body: Body | Stream) -> Iterator[memoryview]:
+    for buffer in body() if callable(body) else views(body):
+        view = memoryview(buffer).cast("B")
+        for start in range(0, len(view), _SENT_AT_ONCE):
+            yield view[start : start + _SENT_AT_ONCE]

@@ -29,6 +29,7 @@ from storefs.drivers.base import (
     SupportsList,
     SupportsProperties,
     SupportsRename,
+    SupportsReread,
     Writer,
     check_image_id,
     mtime_property,
@@ -93,7 +94,7 @@ class MemoryReader(Reader):
         return self._data[offset : offset + length]
 
 
-class MemoryWriter(Writer):
+class MemoryWriter(Writer, SupportsReread):
     """Collects parts in one buffer, counted against the store's capacity."""
 
     max_concurrency = 4
@@ -117,6 +118,10 @@ class MemoryWriter(Writer):
     def skip(self, length: int, offset: int) -> None:
         with self._lock:
             self._grow(offset + length)
+
+    def reread(self, length: int, offset: int) -> bytes:
+        with self._lock, memoryview(self._grow(offset + length)) as written:
+            return bytes(written[offset : offset + length])
 
     def _grow(self, size: int) -> bytearray:
         """The buffer, with zeros up to *size* at least; `StorageFull`."""

@@ -14,7 +14,7 @@ import dataclasses
 import email.utils
 import re
 import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import ClassVar
 
 from storefs import exceptions
@@ -199,10 +199,12 @@ class RangedHttp(Reader):
 
     def _ask(self, length: int, offset: int) -> Answer:
         """206, or 200 from a server that ignores ranges, of the pinned version."""
-        headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
-        if self._pinned.strong:
-            headers[self.CONDITION] = self._pinned.etag
+        headers = {"Range": f"bytes={offset}-{offset + length - 1}", **self._condition()}
         return self._checked(self._transport.send("GET", self._origin, headers), {200, 206})
+
+    def _condition(self) -> Mapping[str, str]:
+        """What asks for the pinned version alone, where the server can be asked so."""
+        return {self.CONDITION: self._pinned.etag} if self._pinned.strong else {}
 
     def _whole(self) -> Answer:
         """200, with the pinned version from its start."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images as objects of one bucket, at Amazon or any server that speaks S3.
 
-An object is read by plain ranged GETs of signed URLs and written by one PUT or
+An object is read by plain ranged GETs, signed once for all of them, and written by one PUT or
 a multipart upload; botocore is asked for credentials and signatures alone.
 Hashes and mtime are the object's tags. Names: a driver serves the bucket of its
 options, and reads the locations Glance wrote for other buckets and servers.
@@ -25,14 +25,15 @@ from storefs.drivers.base import (
     check_image_id,
     mtime_property,
 )
+from storefs.drivers.mtimes import Mtimes
 from storefs.drivers.s3_bucket import Buckets, etag_of, find, make_bucket
 from storefs.drivers.s3_copy import copy_object
-from storefs.drivers.s3_listing import Mtimes, list_images
+from storefs.drivers.s3_listing import list_images
 from storefs.drivers.s3_location import SCHEMES, S3Location
 from storefs.drivers.s3_options import OPTIONS
 from storefs.drivers.s3_parts import MAX_SIZE, Cut, MiB
 from storefs.drivers.s3_reader import S3Object, S3Reader
-from storefs.drivers.s3_uploads import UploadJournal
+from storefs.drivers.s3_uploads import upload_journal
 from storefs.drivers.s3_writer import S3Target, S3Writer
 from storefs.drivers.state import state_directory
 
@@ -59,11 +60,12 @@ class S3Driver(
         self._buckets = Buckets(options, store_id)
         self._client = self._buckets.own
         self._mtimes = Mtimes()
-        self._journal = UploadJournal(state_directory(), self._client)
+        self._journal = upload_journal(state_directory(), self._client)
         self._target = S3Target(
             self._client,
             self._journal,
             lambda key: etag_of(self._client, key),
+            self._mtimes,
             checksums=_sends_checksums(options),
         )
         if self.writable is None:
@@ -116,7 +118,7 @@ class S3Driver(
             raise exceptions.ImageTooLarge(f"S3 holds images of {MAX_SIZE} bytes at most")
         if self.options.s3_store_create_bucket_on_put and not self._client.seen:
             make_bucket(self._client, self._buckets.region)
-        if not replace and etag_of(self._client, location.key) is not None:
+        if not replace and self._exists(location.key):
             raise exceptions.Duplicate(image=location.image_id)
         options = self.options
         cut = Cut.of(options.s3_store_large_object_chunk_size * MiB, size)
@@ -140,6 +142,7 @@ class S3Driver(
         if source.key == target.key:
             return
         assert found.info.size is not None
+        self._client.note(target.key, absent=False)
         try:
             copy_object(
                 self._client, self._journal, source.key, target.key, found.etag, found.info.size
@@ -162,6 +165,9 @@ class S3Driver(
     def close(self) -> None:
         self._buckets.close()
         self._journal.close()
+
+    def _exists(self, key: str) -> bool:
+        return not self._client.absent(key) and etag_of(self._client, key) is not None
 
     def _find(self, location: S3Location) -> S3Object:
         """What there is, with the mtime it was given."""

@@ -132,6 +132,7 @@ def find(client: S3Client, key: str) -> S3Object:
     except exceptions.NotFound:
         if not client.seen:
             _ask_why(client, key)
+        client.note(key, absent=True)
         raise
     except (
         exceptions.BadStoreConfiguration,

@@ -12,23 +12,24 @@ from typing import NamedTuple
 
 from storefs import exceptions
 from storefs.drivers import s3_errors
-from storefs.drivers.base import Buffer
 from storefs.drivers.http_answer import Answer, retried
-from storefs.drivers.http_transport import Origin, Transport
+from storefs.drivers.http_transport import Body, Origin, Transport
 from storefs.drivers.s3_signing import Signer
 
-#: How long a URL signed for reading is good, seconds; the longest a role's keys are
-#: certain to last.
-_SIGNED_FOR = 3600
-
-#: When such a URL is signed anew, seconds: a clock may be a quarter of an hour off.
-_RENEWED_AFTER = 600
+#: When a signature for reading is made anew, seconds: servers take those of the last quarter
+#: of an hour, by clocks that may differ.
+_RENEWED_AFTER = 300
 
 #: The longest answer that is kept in memory: a page of a listing is under 2 MiB.
 _LARGEST_PAGE = 64 * 1024 * 1024
 
 #: How long a bucket is taken for granted that answered, seconds.
 _SEEN = 30.0
+
+#: How long an object that was not there is taken for absent without asking again,
+#: seconds: a file is looked up, created and published within that. How many are known.
+_ABSENT = 1.0
+_ABSENCES = 1000
 
 _NAMESPACE = re.compile(rb'\sxmlns="[^"]*"')
 
@@ -58,11 +59,31 @@ class S3Client:
         self.bucket = bucket
         self._base = _base(endpoint, bucket, virtual)
         self._seen_at = -math.inf
+        self._absent: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @property
     def seen(self) -> bool:
         """Is it certain of late that the bucket is there?"""
         return time.monotonic() - self._seen_at < _SEEN
+
+    def absent(self, key: str) -> bool:
+        """Was there nothing under *key* just now?
+
+        A server that compares as it publishes is asked to; for others this is as good
+        as another question.
+        """
+        with self._lock:
+            return time.monotonic() - self._absent.get(key, -math.inf) < _ABSENT
+
+    def note(self, key: str, *, absent: bool) -> None:
+        """There was nothing under *key* just now, or there may be something."""
+        with self._lock:
+            self._absent.pop(key, None)
+            if absent:
+                self._absent[key] = time.monotonic()
+                if len(self._absent) > _ABSENCES:
+                    del self._absent[next(iter(self._absent))]
 
     def __repr__(self) -> str:
         return f"<S3Client {self._base}>"
@@ -79,7 +100,7 @@ class S3Client:
         key: str = "",
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer | None = None,
+        body: Body | None = None,
     ) -> Reply:
         """`once`, tried again while the server is busy or broke off."""
         return retried(
@@ -93,7 +114,7 @@ class S3Client:
         key: str = "",
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer | None = None,
+        body: Body | None = None,
     ) -> Reply:
         """What the server answers; any error in it, one in a 200's body too, is raised."""
         answer = self.answer(method, key, query, headers, body)
@@ -111,7 +132,7 @@ class S3Client:
         key: str = "",
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Buffer | None = None,
+        body: Body | None = None,
     ) -> Answer:
         """The same with the body unread."""
         url = self.url(key, query)
@@ -126,34 +147,42 @@ class S3Client:
         return answer
 
     def readable(self, key: str, query: Query | None = None) -> Origin:
-        """Where *key* is read, by URLs that are signed for some time."""
-        signed = _SignedUrl(self.signer, self.url(key, query))
-        return Origin(signed.url, renew=signed.renew)
+        """Where *key* is read: signed once for many requests, of any range."""
+        url = self.url(key, query)
+        signature = _Signature(self.signer, url)
+        return Origin(url, signature.headers, signature.renew)
 
 
-class _SignedUrl:
-    """A URL anybody may GET, always good for a while; thread-safe."""
+class _Signature:
+    """Headers anybody may GET *url* with, always good for a while; thread-safe.
+
+    Neither Range nor If-Match is among what is signed, so one signature does for all
+    ranges. In headers and not in the URL: a signed URL has 500 characters, and each
+    request would go through them several times.
+    """
 
     def __init__(self, signer: Signer, url: str) -> None:
         self._signer = signer
-        self._plain = url
-        self._signed = ""
+        self._url = url
+        self._signed: Mapping[str, str] | None = None
         self._signed_at = 0.0
         self._lock = threading.Lock()
 
-    def url(self) -> str:
-        if not self._signed or time.monotonic() - self._signed_at > _RENEWED_AFTER:
+    def headers(self) -> Mapping[str, str]:
+        signed = self._signed
+        if signed is None or time.monotonic() - self._signed_at > _RENEWED_AFTER:
             self.renew()
+        assert self._signed is not None
         return self._signed
 
     def renew(self) -> bool:
         """Sign it anew; False if that changes nothing, because it was just done."""
         with self._lock:
             before = self._signed
-            if not before or time.monotonic() - self._signed_at > 1:
-                self._signed = self._signer.presigned(self._plain, _SIGNED_FOR)
+            if before is None or time.monotonic() - self._signed_at > 1:
+                self._signed = self._signer.signed("GET", self._url, {})
                 self._signed_at = time.monotonic()
-            return bool(before) and self._signed != before
+            return before is not None and self._signed != before
 
 
 def parsed(reply: Reply) -> ET.Element:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from storefs.drivers import s3_tags
+from storefs.drivers.journal import Journal
 from storefs.drivers.s3_client import Query, S3Client, parsed
-from storefs.drivers.s3_uploads import UploadJournal, abort, completion, upload_id
+from storefs.drivers.s3_uploads import abort, begin, completion
 
 #: From this size on a copy is made in parts of it, bytes: S3 copies 5 GiB in one request,
 #: which no time-out is long enough for.
@@ -18,7 +19,7 @@ _LANES = 4
 
 
 def copy_object(
-    client: S3Client, journal: UploadJournal, source: str, target: str, etag: str, size: int
+    client: S3Client, journal: Journal, source: str, target: str, etag: str, size: int
 ) -> None:
     """Make *target* what *source* is, tags included; published as a whole.
 
@@ -34,11 +35,9 @@ def copy_object(
 
 
 def _copy_parts(
-    client: S3Client, journal: UploadJournal, target: str, headers: Mapping[str, str], size: int
+    client: S3Client, journal: Journal, target: str, headers: Mapping[str, str], size: int
 ) -> None:
-    reply = client.call("POST", target, {"uploads": ""})
-    upload = upload_id(reply)
-    journal.begun(target, upload)
+    upload = begin(client, journal, target)
     length = max(COPY_PART, -(-size // 10_000))
 
     def copy_part(number: int) -> str:

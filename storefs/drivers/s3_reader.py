@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading an object: plain ranged GETs of a signed URL, of one version alone."""
+"""Reading an object: plain ranged GETs with one signature, of one version alone."""
 
 import dataclasses
 

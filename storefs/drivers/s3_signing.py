@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from storefs import exceptions
-from storefs.drivers.base import Buffer
 
 #: Tells botocore not to hash the body: in parts that would be 1.2 CPU seconds a GiB.
 _UNSIGNED_BODY = types.SimpleNamespace(s3={"payload_signing_enabled": False})
@@ -51,11 +50,11 @@ class Signer:
         return self._credentials is None
 
     def signed(
-        self, method: str, url: str, headers: Mapping[str, str], body: Buffer | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: object = None
     ) -> dict[str, str]:
         """*headers* with the signature among them.
 
-        A body of bytes is part of what is signed, one that is a memoryview is not.
+        A body of bytes is part of what is signed, one of memoryviews is not.
         """
         if self._credentials is None:
             return dict(headers)
@@ -66,18 +65,6 @@ class Signer:
         auth = self._botocore.auth.S3SigV4Auth(self._frozen(), "s3", self._region)
         auth.add_auth(request)
         return dict(request.headers.items())
-
-    def presigned(self, url: str, seconds: int) -> str:
-        """*url* as anybody may GET it for *seconds*."""
-        if self._credentials is None:
-            return url
-        request = self._request("GET", url, {}, None)
-        auth = self._botocore.auth.S3SigV4QueryAuth(
-            self._frozen(), "s3", self._region, expires=seconds
-        )
-        auth.add_auth(request)
-        signed: str = request.url
-        return signed
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | None

@@ -1,126 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uploads that were begun, on paper: what a killed storefs leaves is found and ended.
+"""Multipart uploads: their journal, their end, what is said of them.
 
-S3 keeps the parts of an upload nobody ends for ever, and bills them; and it
-does not say whose it is. So each process writes the uploads it begins into a
-file of its own, which it holds locked. A file nobody holds belongs to a process
-that is gone: its uploads are ended, and no others - those of other hosts, of
-other programs and of processes that run are never touched.
+S3 keeps the parts of an upload nobody ends for ever, and bills them.
 """
 
-import contextlib
-import fcntl
-import hashlib
-import json
-import logging
-import os
+import datetime
 import pathlib
-import tempfile
-import threading
+import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Mapping, Sequence
 
 from storefs import exceptions
+from storefs.drivers.journal import Journal, Record
 from storefs.drivers.s3_client import Reply, S3Client, parsed
 
-LOG = logging.getLogger(__name__)
+#: How far the server's clock may be from ours, seconds: S3 refuses requests beyond.
+_CLOCK_SKEW = 900
 
-_SUFFIX = ".s3-uploads"
+
+def upload_journal(directory: pathlib.Path, client: S3Client) -> Journal:
+    """The uploads of this process to one bucket."""
+    return Journal(directory, "s3-uploads", client.url(), lambda record: _undo(client, record))
 
 
-class UploadJournal:
-    """The uploads of this process to one bucket. *directory* is made when it is needed.
+def begin(
+    client: S3Client, journal: Journal, key: str, headers: Mapping[str, str] | None = None
+) -> str:
+    """Begin an upload to *key*; its name, which is on paper.
 
-    Where it cannot be written uploads go on without, and the log says so once.
+    Before the server names it, it is noted by its key: an answer may get lost, and
+    who waits for it be killed.
     """
+    intent = f"{key} {time.time_ns()}"
+    journal.begun(intent, key=key, since=str(time.time()))
+    upload = upload_id(client.call("POST", key, {"uploads": ""}, headers))
+    journal.begun(upload, instead_of=intent, key=key, upload=upload)
+    return upload
 
-    def __init__(self, directory: pathlib.Path, client: S3Client) -> None:
-        self._directory = directory
-        self._client = client
-        # of this bucket alone, and short enough for a name
-        self._prefix = hashlib.sha256(client.url().encode()).hexdigest()[:32] + "."
-        self._lock = threading.Lock()
-        self._file: IO[str] | None = None
-        self._path = directory
-        self._failed = False
 
-    def begun(self, key: str, upload_id: str) -> None:
-        """Durably note an upload."""
-        self._write({"key": key, "upload": upload_id})
+def _undo(client: S3Client, record: Record) -> None:
+    if "upload" in record:
+        abort(client, record["key"], record["upload"])
+        return
+    since = float(record["since"]) - _CLOCK_SKEW
+    for upload in _uploads_of(client, record["key"], since):
+        if not _has_parts(client, record["key"], upload):
+            abort(client, record["key"], upload)
 
-    def ended(self, upload_id: str) -> None:
-        """It is published or aborted."""
-        self._write({"ended": upload_id})
 
-    def sweep(self) -> None:
-        """End the uploads of processes that are gone; what fails stays for the next time."""
-        try:
-            paths = sorted(self._directory.glob("*" + _SUFFIX))
-        except OSError:
-            return
-        for path in paths:
-            if path.name.startswith(self._prefix):
-                self._sweep(path)
+def _uploads_of(client: S3Client, key: str, since: float) -> list[str]:
+    """The uploads to *key* that began after *since*, seconds from the epoch."""
+    page = parsed(client.call("GET", query={"uploads": "", "prefix": key}))
+    return [
+        upload.findtext("UploadId", "")
+        for upload in page.findall("Upload")
+        if upload.findtext("Key") == key and _seconds(upload.findtext("Initiated", "")) >= since
+    ]
 
-    def sweep_aside(self) -> None:
-        """The same in a thread of its own: nobody waits for a server that is down."""
-        threading.Thread(target=self._sweep_quietly, name="s3-sweep", daemon=True).start()
 
-    def close(self) -> None:
-        """Let go of the file; without open uploads it is removed."""
-        with self._lock:
-            if self._file is not None:
-                if not _open_uploads(self._file):
-                    self._path.unlink(missing_ok=True)
-                self._file.close()
-                self._file = None
+def _has_parts(client: S3Client, key: str, upload: str) -> bool:
+    """Does it hold parts? Ours did not: its name has to be known to send one."""
+    page = parsed(client.call("GET", key, {"uploadId": upload}))
+    return page.find("Part") is not None
 
-    def _sweep_quietly(self) -> None:
-        try:
-            self.sweep()
-        except Exception as exc:  # noqa: BLE001 - it is for the next start then
-            LOG.info("Uploads left by an earlier storefs could not be ended: %s", exc)
 
-    def _sweep(self, path: pathlib.Path) -> None:
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("r+") as journal:
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for upload_id, key in _open_uploads(journal).items():
-                abort(self._client, key, upload_id)
-                LOG.info("Ended the upload of %s that an earlier storefs left", key)
-            path.unlink(missing_ok=True)
-
-    def _write(self, record: dict[str, str]) -> None:
-        with self._lock:
-            try:
-                journal = self._opened()
-                journal.seek(0, os.SEEK_END)
-                journal.write(json.dumps(record) + "\n")
-                journal.flush()
-                os.fdatasync(journal.fileno())
-            except OSError as exc:
-                self._told(exc)
-
-    def _opened(self) -> IO[str]:
-        if self._file is None:
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Made under another name: until it is locked a sweep must not find it.
-            descriptor, name = tempfile.mkstemp(prefix="new-", dir=self._directory)
-            journal = os.fdopen(descriptor, "r+")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._path = self._directory / f"{self._prefix}{pathlib.Path(name).name}{_SUFFIX}"
-            pathlib.Path(name).rename(self._path)
-            self._file = journal
-        return self._file
-
-    def _told(self, exc: OSError) -> None:
-        if not self._failed:
-            self._failed = True
-            LOG.info(
-                "Uploads are not noted in %s (%s): what a crash leaves is not cleaned up",
-                self._directory,
-                exc.strerror,
-            )
+def _seconds(moment: str) -> float:
+    return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def abort(client: S3Client, key: str, upload_id: str) -> None:
@@ -150,17 +95,3 @@ def completion(etags: Sequence[str]) -> bytes:
         ET.SubElement(part, "PartNumber").text = str(number)
         ET.SubElement(part, "ETag").text = etag
     return ET.tostring(root)
-
-
-def _open_uploads(journal: IO[str]) -> dict[str, str]:
-    """Upload -> key, of those not ended. A line that was cut off is none."""
-    journal.seek(0)
-    uploads: dict[str, str] = {}
-    for line in journal:
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            if "ended" in record:
-                uploads.pop(record["ended"], None)
-            else:
-                uploads[record["upload"]] = record["key"]
-    return uploads

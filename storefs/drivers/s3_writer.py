@@ -9,19 +9,29 @@ import base64
 import contextlib
 import hashlib
 import logging
+import re
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 
 from storefs import exceptions
 from storefs.drivers import s3_tags
-from storefs.drivers.base import Buffer, Writer
+from storefs.drivers.base import ImageInfo, Writer, mtime_property
 from storefs.drivers.http_answer import Attempts, Interrupted
-from storefs.drivers.s3_client import Query, S3Client
+from storefs.drivers.journal import Journal
+from storefs.drivers.mtimes import Mtimes
+from storefs.drivers.name_locks import NameLocks
+from storefs.drivers.s3_client import Query, Reply, S3Client, parsed
 from storefs.drivers.s3_parts import Cut
-from storefs.drivers.s3_uploads import UploadJournal, abort, completion, upload_id
+from storefs.drivers.s3_uploads import abort, begin, completion
 
 LOG = logging.getLogger(__name__)
+
+#: A part in memory, in one piece or more.
+Pieces = list[memoryview]
+
+_MD5 = re.compile("[0-9a-f]{32}")
 
 _IF_ABSENT = {"If-None-Match": "*"}
 
@@ -36,36 +46,22 @@ class S3Target:
     def __init__(
         self,
         client: S3Client,
-        journal: UploadJournal,
+        journal: Journal,
         etag_of: Callable[[str], str | None],
+        mtimes: Mtimes,
         *,
         checksums: bool = False,
     ) -> None:
         self.client = client
         self.journal = journal
         self.etag_of = etag_of
+        self.mtimes = mtimes
         self.checksums = checksums
         #: does the server keep tags, and does it know If-None-Match? Until it says no
         self.tags = True
         self.conditions = True
-        #: key -> its lock, and how many hold it or wait for it
-        self._publishing: dict[str, tuple[threading.Lock, int]] = {}
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def publishing(self, key: str) -> Iterator[None]:
-        """One of our own writers at a time: not every server compares when it completes."""
-        with self._lock:
-            lock, waiting = self._publishing.get(key, (threading.Lock(), 0))
-            self._publishing[key] = lock, waiting + 1
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                lock, waiting = self._publishing.pop(key)
-                if waiting > 1:
-                    self._publishing[key] = lock, waiting - 1
+        #: one of our own writers at a time: not every server compares when it completes
+        self.publishing = NameLocks[str]()
 
 
 class S3Writer(Writer):
@@ -81,7 +77,7 @@ class S3Writer(Writer):
         self._cut = cut
         self._replace = replace
         self._hold = hold
-        self._held: bytes | None = None
+        self._held: Pieces | None = None
         self._upload = ""
         self._etags: dict[int, str] = {}
         self._properties: Mapping[str, str] = {}
@@ -94,33 +90,51 @@ class S3Writer(Writer):
         return self._cut.part_size(offset)
 
     def pwrite(self, data: memoryview, offset: int) -> None:
+        if offset == 0 and self._hold:
+            data = memoryview(bytes(data))  # it may be kept for longer than this call
+        self.pwritev([data], offset)
+
+    def pwritev(self, pieces: list[memoryview], offset: int) -> None:
         with self._part_under_way():
-            if offset == 0 and self._keep_first(data):
+            if offset == 0 and self._keep_first(pieces):
                 return
             held = self._begin()
             if held is not None:
-                self._send_part(memoryview(held), 1)
-            self._send_part(data, self._cut.number(offset))
+                self._send_part(held, 1)
+            self._send_part(pieces, self._cut.number(offset))
 
     def stage(self, properties: Mapping[str, str]) -> bool:
+        """An image without an mtime gets one: what `commit` tells is then all there is."""
         s3_tags.check(properties)
-        self._properties = dict(properties)
+        self._properties = {"mtime_ns": str(time.time_ns()), **properties}
         return self._target.tags
 
-    def commit(self, size: int) -> None:
+    def commit(self, size: int) -> ImageInfo | None:
         with self._changed:
             self._check_open()
-        with self._target.publishing(self._key):
-            if not self._replace and self._target.etag_of(self._key) is not None:
+        with self._target.publishing.hold(self._key):
+            if not self._replace and self._is_taken():
                 raise exceptions.Duplicate(image=self._key)
-            if self._held and not self._hold:
-                self._begin()
-            if self._upload:
-                self._complete()
-            else:
-                self._put(self._held or b"")
+            self._client.note(self._key, absent=False)
+            etag = self._complete() if self._upload else self._put(self._held or [])
         with self._changed:
             self._ended, self._upload, self._held = True, "", None
+        return self._info(size, etag)
+
+    def _is_taken(self) -> bool:
+        """Not every server compares as it publishes; fewest do when they complete an upload."""
+        if not self._upload and self._target.conditions and self._client.absent(self._key):
+            return False
+        return self._target.etag_of(self._key) is not None
+
+    def _info(self, size: int, etag: str) -> ImageInfo | None:
+        """What is there now, if the server told its ETag and kept our tags."""
+        version = etag.strip('"')
+        if not version or not self._properties:
+            return None
+        mtime_ns = mtime_property(self._properties, 0)
+        self._target.mtimes.learn(self._key, version, mtime_ns)
+        return ImageInfo(self._key, size, version, mtime_ns)
 
     def abort(self) -> None:
         """Ends the upload when its parts are through: one that arrives later would stay."""
@@ -149,70 +163,82 @@ class S3Writer(Writer):
         if self._ended:
             raise exceptions.BackendException(f"The upload of {self._key} has ended")
 
-    def _keep_first(self, data: memoryview) -> bool:
+    def _keep_first(self, pieces: Pieces) -> bool:
         """Is the first part kept until it is known what follows?"""
         with self._beginning:
             if not self._hold or self._upload:
                 return False
-            self._held = bytes(data)
+            self._held = pieces
             return True
 
-    def _begin(self) -> bytes | None:
+    def _begin(self) -> Pieces | None:
         """Begin the upload if that was not done; the first part for who did it."""
         with self._beginning:
             held, self._held = self._held, None
             if not self._upload:
-                reply = self._client.call("POST", self._key, {"uploads": ""}, _CONTENT_TYPE)
-                self._upload = upload_id(reply)
-                self._target.journal.begun(self._key, self._upload)
+                self._upload = begin(self._client, self._target.journal, self._key, _CONTENT_TYPE)
             return held
 
-    def _send_part(self, data: memoryview, number: int) -> None:
+    def _send_part(self, pieces: Pieces, number: int) -> None:
         query: Query = {"partNumber": number, "uploadId": self._upload}
-        reply = self._client.call("PUT", self._key, query, self._checksum(data), data)
+        reply = self._client.call("PUT", self._key, query, self._checksum(pieces), pieces)
         self._etags[number] = reply.headers.get("ETag", "")
 
-    def _checksum(self, data: Buffer) -> dict[str, str]:
+    def _checksum(self, pieces: Pieces) -> dict[str, str]:
         if not self._target.checksums:
             return {}
-        crc = zlib.crc32(data).to_bytes(4, "big")
-        return {"x-amz-checksum-crc32": base64.b64encode(crc).decode()}
+        crc = 0
+        for piece in pieces:
+            crc = zlib.crc32(piece, crc)
+        return {"x-amz-checksum-crc32": base64.b64encode(crc.to_bytes(4, "big")).decode()}
 
-    def _put(self, data: bytes) -> None:
-        """All of it in one request, tags included."""
+    def _put(self, pieces: Pieces) -> str:
+        """All of it in one request, tags included; the ETag, empty if the tags are not kept."""
 
-        def send(headers: Mapping[str, str]) -> None:
-            self._client.once(
-                "PUT", self._key, headers={**_CONTENT_TYPE, **headers}, body=memoryview(data)
-            )
+        def send(headers: Mapping[str, str]) -> str:
+            said = {**_CONTENT_TYPE, **headers}
+            reply = self._client.once("PUT", self._key, headers=said, body=pieces)
+            return reply.headers.get("ETag", "")
 
         def etag() -> str:
-            return hashlib.md5(data, usedforsecurity=False).hexdigest()
+            digest = hashlib.md5(usedforsecurity=False)
+            for piece in pieces:
+                digest.update(piece)
+            return digest.hexdigest()
 
-        headers = self._checksum(data)
+        headers = {**self._checksum(pieces), **self._content_md5()}
         try:
-            self._publish(send, {**headers, **self._tag_header()}, etag)
+            return self._publish(send, {**headers, **self._tag_header()}, etag)
         except (exceptions.Forbidden, exceptions.StoreAddDisabled) as exc:
             if not self._tag_header():
                 raise
             self._publish(send, headers, etag)
-            self._without_tags(exc)
+            return self._without_tags(exc)
+
+    def _content_md5(self) -> dict[str, str]:
+        """What a server compares before it shows an image: one cut off is refused by it."""
+        md5 = self._properties.get("md5", "")
+        if not _MD5.fullmatch(md5):
+            return {}
+        digest = bytes.fromhex(md5)
+        return {"Content-MD5": base64.b64encode(digest).decode()}
 
     def _tag_header(self) -> dict[str, str]:
         if not self._properties or not self._target.tags:
             return {}
         return {"x-amz-tagging": s3_tags.header(self._properties)}
 
-    def _complete(self) -> None:
+    def _complete(self) -> str:
+        """The ETag of the whole, empty if the tags are not kept."""
         body = completion([self._etags[number] for number in sorted(self._etags)])
         query = {"uploadId": self._upload}
 
-        def send(headers: Mapping[str, str]) -> None:
-            self._client.once("POST", self._key, query, headers, body)
+        def send(headers: Mapping[str, str]) -> str:
+            return _told_etag(self._client.once("POST", self._key, query, headers, body))
 
-        self._publish(send, {}, self._whole_etag)
+        etag = self._publish(send, {}, self._whole_etag)
         self._target.journal.ended(self._upload)
-        self._tag()
+        return etag if self._tag() else ""
 
     def _whole_etag(self) -> str:
         """The ETag S3 gives the whole: the MD5 of the parts' MD5s."""
@@ -225,11 +251,11 @@ class S3Writer(Writer):
 
     def _publish(
         self,
-        send: Callable[[Mapping[str, str]], None],
+        send: Callable[[Mapping[str, str]], str],
         headers: Mapping[str, str],
         etag: Callable[[], str],
-    ) -> None:
-        """Send what publishes until it is certain whether it did.
+    ) -> str:
+        """Send what publishes until it is certain whether it did; the ETag it has got.
 
         After an answer that got lost the next one may be that the name is taken,
         or the upload gone: by ourselves, if the object has our ETag.
@@ -237,8 +263,7 @@ class S3Writer(Writer):
         attempts = Attempts(self._client.transport.settings.back_off)
         while True:
             try:
-                send({**headers, **self._condition()})
-                return
+                return send({**headers, **self._condition()})
             except Interrupted as exc:
                 attempts.failed(exc)
             except exceptions.StoreAddDisabled:
@@ -246,23 +271,29 @@ class S3Writer(Writer):
                     raise
                 self._target.conditions = False
             except (exceptions.Duplicate, exceptions.RemoteServiceUnavailable):
-                if not attempts.failures or self._target.etag_of(self._key) != etag():
+                if not attempts.failures:
                     raise
-                return
+                ours = etag()
+                if self._target.etag_of(self._key) != ours:
+                    raise
+                return ours
 
     def _condition(self) -> Mapping[str, str]:
         return {} if self._replace or not self._target.conditions else _IF_ABSENT
 
-    def _tag(self) -> None:
+    def _tag(self) -> bool:
         """Set the tags of what was just completed; the image is not lost for them."""
         if not self._properties or not self._target.tags:
-            return
+            return False
         try:
             s3_tags.write_tags(self._client, self._key, s3_tags.tags_of(self._properties))
         except exceptions.GlanceStoreException as exc:
             self._without_tags(exc)
+            return False
+        return True
 
-    def _without_tags(self, exc: exceptions.GlanceStoreException) -> None:
+    def _without_tags(self, exc: exceptions.GlanceStoreException) -> str:
+        """Say that there are none; what is then known of the ETag: nothing."""
         if isinstance(exc, exceptions.StoreAddDisabled):
             self._target.tags = False
         LOG.warning(
@@ -270,6 +301,7 @@ class S3Writer(Writer):
             self._key,
             exc,
         )
+        return ""
 
     def _drop_upload(self) -> None:
         with self._beginning:
@@ -283,6 +315,14 @@ class S3Writer(Writer):
             LOG.warning(
                 "%s: what was uploaded stays until storefs starts again: %s", self._key, exc
             )
+
+
+def _told_etag(reply: Reply) -> str:
+    """The ETag of the whole, in the page that says it is complete; empty if it is not there."""
+    try:
+        return parsed(reply).findtext("ETag", "")
+    except exceptions.RemoteServiceUnavailable:  # complete it is: the status says so
+        return ""
 
 
 _CONTENT_TYPE = {"Content-Type": "application/octet-stream"}

@@ -6,7 +6,13 @@ import pathlib
 
 
 def state_directory() -> pathlib.Path:
-    """/var/lib/storefs for root, else storefs in the user's own place for state."""
+    """What systemd's StateDirectory= names, /var/lib/storefs for root, else the user's own place.
+
+    systemd tells it in $STATE_DIRECTORY, several with colons between
+    (systemd.exec(5)).
+    """
+    if given := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return pathlib.Path(given)
     if os.geteuid() == 0:
         return pathlib.Path("/var/lib/storefs")
     base = os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local" / "state"

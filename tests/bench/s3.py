@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast an S3 store is beside plain requests to the same server, and beside s3fs.
+"""How fast an S3 store is beside plain requests to the same server, and beside its peers.
 
     sudo .venv/bin/python tests/bench/s3.py [write] [read] [random] [list]
 
 Both sides in one go, as ratios, against a MinIO of its own (built once; some
 minutes). "Plain" is what the network and the server give: signed requests of 8
 MiB on as many connections as storefs uses, without hashes and without a mount.
-s3fs is measured where it is installed. Run by hand on a quiet machine, as
-root; nothing here is a test. Needs about 5 GiB below --dir.
+Of s3fs, mount-s3, goofys and geesefs those are measured that are on PATH. Run
+by hand on a quiet machine, as root; nothing here is a test. Needs about 5 GiB below --dir.
 """
 
 import argparse
 import contextlib
+import functools
 import os
 import pathlib
 import random
@@ -41,6 +42,17 @@ MountOf = Callable[[], contextlib.AbstractContextManager[tuple[pathlib.Path, int
 
 #: Glance's default for parts under way, and storefs' for pieces.
 LANES = {"write": 10, "read": 3}
+
+#: How each peer mounts a bucket in the foreground: as its makers made it, but s3fs with as many
+#: parts under way as storefs.
+PEERS = {
+    "s3fs": "{bucket.name} {mountpoint} -f -o url={bucket.url},use_path_request_style"
+    ",parallel_count=10,multipart_size=10,passwd_file={password}",
+    "mount-s3": "{bucket.name} {mountpoint} --foreground --endpoint-url {bucket.url}"
+    " --force-path-style --region us-east-1 --allow-delete --allow-overwrite",
+    "goofys": "-f --endpoint {bucket.url} {bucket.name} {mountpoint}",
+    "geesefs": "-f --endpoint {bucket.url} {bucket.name} {mountpoint}",
+}
 
 CONFIG = """\
 [DEFAULT]
@@ -79,22 +91,28 @@ class Bench:
             yield mountpoint / "bench", pid
 
     @contextlib.contextmanager
-    def s3fs(self) -> Iterator[tuple[pathlib.Path, int]]:
-        """The same of s3fs, with parallel requests as many as storefs has."""
-        mountpoint = self.scratch / "s3fs"
+    def peer(self, program: str) -> Iterator[tuple[pathlib.Path, int]]:
+        """The same of another program."""
+        mountpoint = self.scratch / program
+        keys = {
+            "AWS_ACCESS_KEY_ID": self.bucket.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.bucket.secret_key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
         password = self.scratch / "password"
         password.write_text(f"{self.bucket.access_key}:{self.bucket.secret_key}")
         password.chmod(0o600)
-        options = f"passwd_file={password},url={self.bucket.url},use_path_request_style"
-        options += ",parallel_count=10,multipart_size=10"
-        command = ["s3fs", self.bucket.name, str(mountpoint), "-f", "-o", options]
+        given = {"bucket": self.bucket, "mountpoint": mountpoint, "password": password}
+        words = PEERS[program].format(**given).split()
+        command = ["env", *(f"{name}={value}" for name, value in keys.items()), program, *words]
         with machine.mounted(command, mountpoint) as pid:
             yield mountpoint, pid
 
     @property
     def mounts(self) -> dict[str, MountOf]:
-        sides = {"storefs": self.storefs}
-        return {**sides, "s3fs": self.s3fs} if shutil.which("s3fs") else sides
+        installed = [program for program in PEERS if shutil.which(program)]
+        peers = {program: functools.partial(self.peer, program) for program in installed}
+        return {"storefs": self.storefs, **peers}
 
     def signed(self, method: str, key: str, **parameters: object) -> str:
         given = {"Bucket": self.bucket.name, "Key": key, **parameters}
@@ -138,7 +156,7 @@ def table(
             f"  CPU {found['cpu']:5.2f} s  peak {found['rss']:4.0f} MiB" if "rss" in found else ""
         )
         ratio = "" if name == "storefs" else f"  storefs is {found['s'] / ours:5.2f} of it"
-        yield f"{title:<26}{name:<8}{unit(found['s'])}{cost}{ratio}"
+        yield f"{title:<26}{name:<9}{unit(found['s'])}{cost}{ratio}"
 
 
 def mib_s(seconds: float) -> str:

@@ -231,3 +231,51 @@ def test_a_server_that_is_down_at_the_start_does_not_stop_the_mount(
     assert _failure(lambda: os.listdir(mount / "s3")) in UNREACHABLE
     own.server.start()
     assert (mount / "s3" / "image").read_bytes() == b"bytes"
+
+
+def test_a_random_writer_costs_one_upload_and_survives_a_crash(
+    make_mount: MakeMount, proxy: FaultProxy, bucket: Bucket, tmp_path: Path
+) -> None:
+    """What it writes is on local disk until it closes; what it does not is not fetched."""
+    mount = make_mount(
+        {"s3": "s3"},
+        sections={"s3": _section(bucket, proxy.url)},
+        options={"publish_delay": 600},
+        default="s3",
+    )
+    image, local = mount / "s3" / "image", tmp_path / "image"
+    content = data(12 * MiB, seed=3)
+    local.write_bytes(content)
+    run("qemu-img", "convert", "-f", "raw", "-O", "raw", local, image)
+    assert _sent(proxy, bucket, "image") == 0
+    assert image.read_bytes() == content
+    mount.kill9()
+    mount.start()
+    with open(image, "r+b") as file:
+        os.fsync(file.fileno())
+    assert len(content) <= _sent(proxy, bucket, "image") < len(content) + 100_000
+    fetched = len(proxy.asked("GET"))
+    with open(image, "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), b"X" * 5000, 7 * MiB + 3)
+    gets = [r for r in proxy.asked("GET")[fetched:] if r.path == f"/{bucket.name}/image"]
+    assert gets == []
+    content = content[: 7 * MiB + 3] + b"X" * 5000 + content[7 * MiB + 5003 :]
+    mount.kill9()
+    mount.start()
+    assert image.read_bytes() == content
+    mount.remount()
+    assert sha512(image) == hashlib.sha512(content).hexdigest()
+
+
+def test_a_new_small_file_is_two_requests(mount: Mount, proxy: FaultProxy, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(data(64 * 1024))
+    os.listdir(mount / "s3")
+    proxy.requests.clear()
+    for number in range(5):
+        run("cp", source, mount / "s3" / f"image{number}")
+    names = [f"image{number}" for number in range(5)]
+    assert [r.path.rpartition("/")[2] for r in proxy.asked("HEAD")] == names
+    assert [r.path.rpartition("/")[2] for r in proxy.asked("PUT")] == names
+    assert len(proxy.requests) == 10
+    assert [os.stat(mount / "s3" / name).st_size for name in names] == [64 * 1024] * 5

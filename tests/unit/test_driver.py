@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import copy
 import gc
 import hashlib
 import io
@@ -737,3 +738,29 @@ def test_glance_reads_the_details_of_a_file_store(parse, tmp_path):
     assert store.thin_provisioning is False
     with pytest.raises(AttributeError):
         _ = store.pool
+
+
+class TenantDriver(MemoryDriver, base.SupportsContext):
+    """Every project has a place of its own, named before the image."""
+
+    project = "service"
+    shared: MemoryDriver
+
+    def for_context(self, context: Any) -> base.Driver[Any]:
+        view = copy.copy(self)
+        view.project = context["project_id"]
+        return view
+
+    def locate(self, image_id: str) -> MemoryLocation:
+        return super().locate(f"{self.project}-{image_id}")
+
+
+def test_operations_go_to_the_caller_s_own_place() -> None:
+    store, caller = make(TenantDriver), {"project_id": "blue"}
+    added = store.add("x", io.BytesIO(DATA), len(DATA), "sha512", context=caller)
+    assert added.url.endswith("blue-x")
+    assert [info.image_id for info in store.driver.list()] == ["blue-x"]  # type: ignore[attr-defined]
+    assert store.get(at(store, "blue-x"), context=caller)[1] == len(DATA)
+    store.delete(at(store, "blue-x"), context=caller)
+    assert store.locate("x").get_uri().endswith("service-x")
+    assert make().on_behalf_of(caller).locate("x").get_uri().endswith("//x")

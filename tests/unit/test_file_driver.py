@@ -13,7 +13,7 @@ import pytest
 from storefs import exceptions
 from storefs.drivers import file_publish
 from storefs.drivers.file import FileDriver
-from tests.contract.harnesses import configured
+from tests.contract.harness import configured
 from tests.contract.images import add, listed, read, write
 
 

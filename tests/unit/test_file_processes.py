@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from storefs.drivers.file import FileDriver
-from tests.contract.harnesses import configured
+from tests.contract.harness import configured
 from tests.contract.images import listed, read, write
 
 
@@ -24,7 +24,7 @@ def _driver(path: pathlib.Path, **options: Any) -> Any:
 _CHILD = """
 import sys
 from storefs.drivers.file import FileDriver
-from tests.contract.harnesses import configured
+from tests.contract.harness import configured
 from storefs import exceptions
 driver = configured(FileDriver, filesystem_store_datadir=sys.argv[1])
 writer = driver.create(driver.locate("image"), None)

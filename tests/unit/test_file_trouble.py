@@ -14,7 +14,7 @@ import pytest
 from storefs import exceptions
 from storefs.drivers import file_publish
 from storefs.drivers.file import FileDriver
-from tests.contract.harnesses import configured, required
+from tests.contract.harness import configured, required
 from tests.contract.images import add, listed, pattern, read, write
 
 PART = 4 << 20

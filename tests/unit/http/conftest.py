@@ -13,7 +13,7 @@ from storefs.drivers.http import HttpDriver
 from storefs.drivers.http_pool import HttpSettings
 from storefs.drivers.http_transport import Origin, Transport
 from storefs.drivers.ranged_http import RangedHttp
-from tests.contract.harnesses import options_of
+from tests.contract.harness import options_of
 from tests.servers.faulty_http import FaultyHttp
 from tests.servers.nginx import Nginx
 from tests.unit.http.images import DATA, HASTY, MTIME, Make, Open, put

@@ -9,13 +9,15 @@ import pytest
 
 from storefs.drivers import s3_bucket
 from storefs.drivers.s3 import S3Driver
-from tests.contract.harnesses import configured, required
+from tests.contract.harness import configured, required
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.process import ServerFailed
 from tests.servers.s3_client import Bucket
-from tests.servers.s3_servers import gateway_bucket
+from tests.servers.s3_servers import gateway_bucket, rgw_bucket
 
 Make = Callable[..., S3Driver]
+
+SERVERS = {"s3-versitygw": gateway_bucket, "s3-rgw": rgw_bucket}
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +33,18 @@ def nobody(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bucket() -> Iterator[Bucket]:
+def server() -> str:
+    """Which of `SERVERS` the bucket is on."""
+    return "s3-versitygw"
+
+
+@pytest.fixture
+def bucket(server: str) -> Iterator[Bucket]:
     try:
-        bucket = gateway_bucket()
+        bucket = SERVERS[server]()
     except ServerFailed as exc:
-        if required("s3-versitygw"):
-            pytest.fail(f"s3-versitygw is required by STOREFS_REQUIRE: {exc}")
+        if required(server):
+            pytest.fail(f"{server} is required by STOREFS_REQUIRE: {exc}")
         pytest.skip(str(exc))
     yield bucket
     bucket.remove()

@@ -9,8 +9,16 @@ from tests.conftest import ExpectLog
 from tests.contract.images import add, parts_of, pattern, read
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.s3_client import Bucket
+from tests.unit.s3.conftest import SERVERS
 
 MiB = 1024 * 1024
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> str:
+    """Each server leaves something else of what was broken off."""
+    name: str = request.param
+    return name
 
 
 def test_a_body_that_is_cut_is_read_on(driver: S3Driver, proxy: FaultProxy, bucket: Bucket) -> None:

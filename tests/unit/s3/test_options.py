@@ -11,7 +11,7 @@ from storefs import exceptions
 from storefs.driver import Store
 from storefs.drivers.s3 import S3Driver
 from storefs.drivers.s3_endpoint import Endpoint
-from tests.contract.harnesses import configured, options_of
+from tests.contract.harness import configured, options_of
 from tests.contract.images import add, pattern, read
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.s3_client import Bucket

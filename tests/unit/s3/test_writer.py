@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing: how many requests, how they are cut, what is kept with the object."""
 
+import hashlib
 import io
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 from storefs import exceptions
 from storefs.drivers.s3 import S3Driver
 from storefs.drivers.s3_parts import MAX_PART, MAX_PARTS, MAX_SIZE, Cut
+from storefs.drivers.s3_uploads import upload_journal
 from storefs.upload import Upload
 from tests.contract.images import add, parts_of, pattern, read
 from tests.servers.fault_proxy import FaultProxy
@@ -97,6 +100,68 @@ def test_a_long_image_is_each_part_once(
     assert driver.stat(driver.locate("image")).mtime_ns == 1600000000123456789
 
 
+def test_pieces_are_sent_as_they_lie_and_again_if_need_be(
+    driver: S3Driver, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    data = pattern(12 * MiB)
+    writer = driver.create(driver.locate("image"), None)
+    proxy.fault(method="PUT", word="partNumber=2", reset=True)
+    for part, offset in parts_of(writer, data):
+        pieces = [part[start : start + MiB] for start in range(0, len(part), MiB)]
+        writer.pwritev(pieces, offset)
+    writer.commit(len(data))
+    assert bucket.get("image") == data
+    assert len(proxy.asked("PUT", "partNumber=2")) == 2
+
+
+def test_who_writes_pieces_is_not_made_to_copy_the_first_part(
+    driver: S3Driver, bucket: Bucket
+) -> None:
+    piece = bytearray(b"bytes")
+    writer = driver.create(driver.locate("image"), None)
+    writer.pwritev([memoryview(piece)], 0)
+    piece[:] = b"other"  # nobody may do that: here it shows that there is no copy
+    writer.commit(5)
+    assert bucket.get("image") == b"other"
+
+
+def test_a_new_image_is_looked_for_once(driver: S3Driver, proxy: FaultProxy) -> None:
+    assert list(driver.list()) == []
+    proxy.requests.clear()
+    with pytest.raises(exceptions.NotFound):
+        driver.stat(driver.locate("image"))
+    _staged(driver, "image", pattern(1000))
+    assert [r.method for r in proxy.requests] == ["HEAD", "PUT"]
+    with pytest.raises(exceptions.Duplicate):
+        driver.create(driver.locate("image"), None)
+
+
+def test_a_server_without_conditions_is_asked_before_each_publication(
+    driver: S3Driver, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    proxy.refuse(501, "NotImplemented", method="PUT")
+    add(driver, "image", b"bytes")
+    writer = driver.create(driver.locate("again"), None)
+    writer.pwrite(memoryview(b"ours"), 0)
+    bucket.put("again", b"theirs")
+    with pytest.raises(exceptions.Duplicate):
+        writer.commit(4)
+    assert bucket.get("again") == b"theirs"
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MiB])
+def test_what_is_there_is_told_without_asking(
+    driver: S3Driver, proxy: FaultProxy, size: int
+) -> None:
+    upload = Upload(driver.create(driver.locate("image"), None))
+    upload.feed(io.BytesIO(pattern(size)))
+    upload.finish()
+    assert upload.published is not None
+    assert upload.published.size == size
+    assert proxy.requests[-1].method == "PUT"
+    assert driver.stat(driver.locate("image")) == upload.published
+
+
 def test_a_replacement_does_not_ask_for_absence(driver: S3Driver, proxy: FaultProxy) -> None:
     add(driver, "image", b"first")
     proxy.requests.clear()
@@ -172,7 +237,7 @@ def test_an_mtime_no_one_can_read_is_the_server_s(driver: S3Driver, bucket: Buck
 _WRITER = textwrap.dedent("""
     import json, pathlib, sys, time
     from storefs.drivers import s3
-    from tests.contract.harnesses import configured
+    from tests.contract.harness import configured
     s3.state_directory = lambda: pathlib.Path(sys.argv[2])
     driver = configured(s3.S3Driver, **json.loads(sys.argv[1]))
     writer = driver.create(driver.locate(sys.argv[3]), None)
@@ -258,3 +323,47 @@ def test_an_image_of_ours_is_everybody_s(driver: S3Driver, bucket: Bucket) -> No
     bucket.put("theirs", b"theirs")
     assert read(driver, "theirs") == b"theirs"
     assert {info.image_id for info in driver.list()} == {"image", "theirs"}
+
+
+def test_an_upload_whose_name_was_never_learnt_is_ended(
+    bucket: Bucket, make: Make, tmp_path: pathlib.Path
+) -> None:
+    """Ours has no parts, and the key that was noted; what has parts is another host's."""
+    first = make()
+    lost, others, elsewhere = (
+        bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key)["UploadId"]
+        for key in ("image", "image", "image2")
+    )
+    bucket.client.upload_part(
+        Bucket=bucket.name, Key="image", UploadId=others, PartNumber=1, Body=b"part"
+    )
+    child = os.fork()
+    if child == 0:
+        notes = upload_journal(tmp_path / "state", first._client)
+        notes.begun("image 1", key="image", since=str(time.time()))
+        os._exit(0)
+    os.waitpid(child, 0)
+    second = make()
+    _until(lambda: second._journal.sweep() or lost not in _upload_ids(bucket))
+    assert set(_upload_ids(bucket)) == {others, elsewhere}
+    for key, upload in (("image", others), ("image2", elsewhere)):
+        bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=upload)
+
+
+def _upload_ids(bucket: Bucket) -> list[str]:
+    page = bucket.client.list_multipart_uploads(Bucket=bucket.name)
+    return [upload["UploadId"] for upload in page.get("Uploads", [])]
+
+
+def test_server_compares_what_arrived_with_its_md5(make: Make) -> None:
+    """An image that was cut off on its way is then no image."""
+    driver = make()
+    writer = driver.create(driver.locate("image"), None)
+    writer.pwrite(memoryview(b"half of it"), 0)
+    whole = hashlib.md5(b"half of it and the rest", usedforsecurity=False).hexdigest()
+    assert writer.stage({"md5": whole})
+    with pytest.raises(exceptions.GlanceStoreException):
+        writer.commit(10)
+    writer.abort()
+    with pytest.raises(exceptions.NotFound):
+        driver.stat(driver.locate("image"))
