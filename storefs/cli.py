@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command: `storefs mount`, `storefs umount`, `storefs stores`.
 
-Exit codes: 0 it worked; 1 it did not; 2 the command line is wrong. What a person
+Exit codes: 0 it worked; 1 it did not; 2 the command line is wrong; 3 it is unmounted,
+but images could not be stored and wait in the spool. What a person
 has to know goes to stderr as one ``storefs: ...`` line a fact.
 """
 
@@ -120,9 +121,9 @@ def _add_umount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command.add_argument(
         "--timeout",
         type=float,
-        default=30.0,
+        default=120.0,
         metavar="SECONDS",
-        help="how long to wait for storefs to finish (default: 30)",
+        help="how long to wait for storefs to finish (default: 120)",
     )
     command.add_argument("mountpoint", metavar="MOUNTPOINT")
     command.set_defaults(run=cli_umount.run)

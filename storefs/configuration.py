@@ -14,11 +14,17 @@ from typing import Any
 from oslo_config import cfg
 
 from storefs import config_files, multi_backend, opts
+from storefs.drivers.state import state_directory
 from storefs.mount_options import MountOptions
 from storefs.streams.engine import Settings
 
 #: Glance's own stores: hidden in the mount, and only there if they are configured
 RESERVED = {"os_glance_staging_store": "file", "os_glance_tasks_store": "file"}
+
+MiB = 1024 * 1024
+
+#: the spool's name inside Glance's staging directory
+SPOOL = ".storefs-spool"
 
 #: the store of a mount without any configuration
 EMBEDDED = "images"
@@ -183,11 +189,27 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         gid=os.getgid() if own.gid is None else own.gid,
         umask=int(own.umask, 8),
         read_only=own.read_only,
-        memory_budget=own.memory_budget * 1024 * 1024,
+        memory_budget=own.memory_budget * MiB,
         attribute_timeout=own.attribute_timeout,
         rename_grace=own.rename_grace,
+        publish_delay=own.publish_delay,
+        drain_timeout=own.drain_timeout,
+        spool_directory=spool_directory(conf),
+        spool_limit=own.spool_limit * MiB,
+        spool_floor=own.spool_min_free * MiB,
         hashing_algorithm=conf.hashing_algorithm,
     )
+
+
+def spool_directory(conf: cfg.ConfigOpts) -> Path:
+    """Where images wait that are not written from start to end."""
+    if conf[opts.GROUP].spool_dir:
+        return Path(conf[opts.GROUP].spool_dir).absolute()
+    if "os_glance_staging_store" in reserved(conf):
+        staging = conf.os_glance_staging_store.filesystem_store_datadir
+        if staging:
+            return Path(staging) / SPOOL
+    return state_directory() / "spool"
 
 
 def mount_options(conf: cfg.ConfigOpts, given: Mapping[str, Any]) -> MountOptions:

@@ -89,6 +89,40 @@ STOREFS_OPTS: tuple[cfg.Opt, ...] = (
         help="Seconds a written temporary of rsync (`.NAME.XXXXXX`) waits for its rename before "
         "it is given up.",
     ),
+    cfg.FloatOpt(
+        "publish_delay",
+        default=5.0,
+        min=0.0,
+        help="Seconds after its last close until an image that was not written from start to end "
+        "is stored, unless fsync asks for it earlier.",
+    ),
+    cfg.FloatOpt(
+        "drain_timeout",
+        default=60.0,
+        min=0.0,
+        help="Seconds an unmount waits for images that are still to be stored. What is left "
+        "then stays in the spool, and is stored by the next mount.",
+    ),
+    cfg.StrOpt(
+        "spool_dir",
+        help="The local directory for images that are not written from start to end, until they "
+        "are stored. Default: `.storefs-spool` in the directory of os_glance_staging_store, where "
+        "that is configured, else /var/lib/storefs/spool, or ~/.local/state/storefs/spool for "
+        "other users than root.",
+    ),
+    cfg.IntOpt(
+        "spool_limit",
+        default=0,
+        min=0,
+        help="MiB all images in the spool together may hold; 0 for no limit. Who writes more "
+        "gets ENOSPC.",
+    ),
+    cfg.IntOpt(
+        "spool_min_free",
+        default=256,
+        min=0,
+        help="MiB that stay free on the file system of the spool. Who would use them gets ENOSPC.",
+    ),
     cfg.IntOpt(
         "read_ahead_kb",
         default=8192,

@@ -20,6 +20,9 @@ from storefs.drivers.base import ImageInfo
 
 ROOT_INODE = 1
 
+#: of what the mount says of itself: a directory and the file in it
+STATUS_INODE, UPLOADS_INODE = 2, 3
+
 
 @dataclasses.dataclass(slots=True)
 class Directory:
@@ -35,9 +38,8 @@ class Node:
 
     *known_at* is the clock of when *info* was last true. *pending* is the
     upload behind an image that is not published yet. *named* turns False when
-    the name went to another version or away. *extended* is where an append
-    through this inode has got to: the kernel appends at the size it is shown.
-    *replaces* is the node whose name this one will get when it is published.
+    the name went to another version or away. *replaces* is the node whose name
+    this one will get when it is published.
     *opens* counts open files, *writers* those of them that may write.
     """
 
@@ -53,7 +55,6 @@ class Node:
     pending: Any = None
     named: bool = True
     refreshing: bool = False
-    extended: int = 0
     replaces: "Node | None" = None
 
 
@@ -159,10 +160,15 @@ class Tree:
         node.writers -= writable
         self._drop_if_unused(node)
 
+    def settled(self, node: Node) -> None:
+        """Nothing is on its way behind *node* any more."""
+        self._drop_if_unused(node)
+
     def _drop_if_unused(self, node: Node) -> None:
         if node.lookups or node.opens or node.pending is not None:
             return
-        self._by_inode.pop(node.inode, None)
+        if self._by_inode.get(node.inode) is node:  # the number may be another's by now
+            del self._by_inode[node.inode]
         if node.named:
             node.named = False
             del self._by_name[node.store_id, node.name]
@@ -172,6 +178,6 @@ class Tree:
             key = f"{store_id}\0{name}\0{generation}".encode(errors="surrogateescape")
             digest = hashlib.blake2b(key, digest_size=8).digest()
             number = int.from_bytes(digest, "big") >> 1
-            if number > ROOT_INODE and number not in self._by_inode:
+            if number > UPLOADS_INODE and number not in self._by_inode:
                 return number
             generation += 1

@@ -64,7 +64,7 @@ class Attributes:
         mtime_ns = info.mtime_ns
         if node.pending is not None and node.pending.mtime_ns is not None:
             mtime_ns = node.pending.mtime_ns
-        entry.st_size = size = max(size, node.extended)
+        entry.st_size = size
         entry.st_blocks = -(-(size if allocated is None else allocated) // 512)
         entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = mtime_ns
 

@@ -22,7 +22,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 from storefs import exceptions
 from storefs.drivers.base import Buffer
 from storefs.fuse.attributes import Attributes, name_of, statvfs_data
-from storefs.fuse.caller import asked_about
+from storefs.fuse.caller import asked_about, is_killed
 from storefs.fuse.reporting import is_awaited, report
 from storefs.fuse.succession import Successions
 from storefs.streams.listing import Listing
@@ -212,9 +212,8 @@ class StoreOperations(pyfuse3.Operations):
     def _list_root(self, start: int, token: Any) -> None:
         stores = sorted(self._tree.directories.items())
         for position, (store_id, directory) in enumerate(stores[start:], start + 1):
-            if not pyfuse3.readdir_reply(
-                token, os.fsencode(store_id), self._attributes.entry(directory), position
-            ):
+            entry = self._attributes.entry(directory)
+            if not pyfuse3.readdir_reply(token, os.fsencode(store_id), entry, position):
                 return
 
     async def _list_images(self, listing: Listing, position: int, token: Any) -> None:
@@ -251,7 +250,7 @@ class StoreOperations(pyfuse3.Operations):
         handle = await self._vfs.files.open(found, flags)
         if replaced is not None:
             self._successions.done(ctx.pid, replaced)
-        return self._opened(handle)
+        return self._opened(handle, ctx)
 
     @_answered
     async def create(
@@ -259,7 +258,7 @@ class StoreOperations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         directory = self._directory(parent_inode)
         handle, node = await self._vfs.files.create(directory, name_of(name), flags)
-        return self._opened(handle), self._told(node)
+        return self._opened(handle, ctx), self._told(node)
 
     @_answered
     async def read(self, fh: int, off: int, size: int) -> Buffer:  # type: ignore[override]
@@ -276,7 +275,7 @@ class StoreOperations(pyfuse3.Operations):
 
     @_answered
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._vfs.files.flush(self._handles[fh])
+        await self._vfs.files.fsync(self._handles[fh])
 
     async def release(self, fh: int) -> None:
         try:
@@ -365,7 +364,7 @@ class StoreOperations(pyfuse3.Operations):
     async def _let_succeed(self, node: Node, thread: int) -> None:
         """Refuse to open *node* for replacement once: the kernel then finds its successor."""
         current = await self._vfs.names.image(node.store_id, node.name)
-        if current.pending is not None:
+        if not self._vfs.files.replaceable(current):
             return
         if self._successions.announced(thread, current) is None:
             self._successions.announce(thread, current, self._vfs.files.successor(current))
@@ -384,17 +383,18 @@ class StoreOperations(pyfuse3.Operations):
             self._tree.remember(found)
         return self._attributes.entry(found)
 
-    def _opened(self, handle: Handle) -> FileInfo:
+    def _opened(self, handle: Handle, ctx: RequestContext) -> FileInfo:
         """Number a handle. An inode is one version, so its pages stay good over opens.
 
-        Writers bypass the page cache: it belongs to those who still read the
-        old bytes. So does an image of unknown size, whose end only read(2) finds.
+        Streams bypass the page cache: it belongs to who still reads the old bytes. So
+        does an image of unknown size. Random writers do not: mmap(2) needs its pages.
         """
         number = next(self._numbers)
         self._handles[number] = handle
+        handle.killed = functools.partial(is_killed, ctx.pid)
         unknown = handle.reading is not None and handle.reading.size is None
-        direct = handle.writable or unknown
-        return FileInfo(fh=number, direct_io=direct, keep_cache=bool(handle.node.info.version))
+        known = bool(handle.node.info.version) and handle.node.pending is None
+        return FileInfo(fh=number, direct_io=handle.streaming or unknown, keep_cache=known)
 
     def _invalidate(self, directory: int, name: str) -> None:
         pyfuse3.invalidate_entry_async(directory, os.fsencode(name), ignore_enoent=True)

@@ -48,8 +48,5 @@ def report(operation: str, subject: str, error: Exception) -> int:
 def _remedy(error: Exception) -> str:
     """What to do about it, where that is not in the error itself."""
     if isinstance(error, exceptions.UnsupportedWrite):
-        return (
-            ": write it elsewhere and copy it here, or write it from start to end"
-            " (rsync without --inplace, dd without conv=notrunc)"
-        )
+        return ": write it elsewhere and copy it here, or open it for reading as well (O_RDWR)"
     return ""

@@ -12,15 +12,17 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyfuse3
 import trio
 
 from storefs import mountpoint as mountpoints
 from storefs.fuse import kernel, memory
-from storefs.fuse.operations import StoreOperations
+from storefs.fuse.guard import Guard
+from storefs.fuse.status import MountOperations
 from storefs.mount_options import MountOptions
+from storefs.streams.spooled import Spooled
 from storefs.streams.vfs import Vfs
 
 LOG = logging.getLogger(__name__)
@@ -41,8 +43,11 @@ FINISH = 5
 #: what asks us to unmount
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: seconds for uploads to be finished or given up
+#: seconds for streams to be given up, beside what spooled images have to be stored
 CLOSE_TIMEOUT = 60
+
+#: exit code: all is well, but images wait in the spool for the next mount
+PENDING = 3
 
 
 def serve(
@@ -54,18 +59,33 @@ def serve(
     """Mount on *mountpoint* (absolute) and serve it until it is unmounted.
 
     *on_ready* is called, in a thread, when the mount answers. The result is an
-    exit code: 0 if all went well to the end. Raises `MountError` when mounting
-    did not work.
+    exit code: 0 if all went well to the end, `PENDING` if images could not be
+    stored and wait in the spool. Raises `MountError` when mounting did not work.
     """
     memory.keep_buffers()
-    vfs = vfs_factory()
+    guard = Guard()
+    try:
+        return _serve(mountpoint, vfs_factory(), options, on_ready, guard)
+    finally:
+        guard.dismiss()
+
+
+def _serve(
+    mountpoint: str,
+    vfs: Vfs,
+    options: MountOptions,
+    on_ready: Callable[[], None],
+    guard: Guard,
+) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to unmount
     # A signal between mounting and listening would leave a dead mount: it has to wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    operations = StoreOperations(vfs)
+    operations = MountOperations(vfs)
     operations.mountpoint = os.path.realpath(mountpoint)
     _init(operations, mountpoint, options)
     session = Session(mountpoint, vfs, options, on_ready)
+    if session.mount is not None:
+        guard.watch(session.mount.device)
     try:
         trio.run(session.run)
     except ExceptionGroup as group:
@@ -74,10 +94,10 @@ def serve(
         LOG.info("Unmounted from %s", mountpoint)
         session.detach()
         pyfuse3.close(unmount=session.mount is None)
-    return 0
+    return PENDING if session.pending else 0
 
 
-def _init(operations: StoreOperations, mountpoint: str, options: MountOptions) -> None:
+def _init(operations: MountOperations, mountpoint: str, options: MountOptions) -> None:
     try:
         pyfuse3.init(operations, mountpoint, options.for_fuse())
     except RuntimeError as exc:
@@ -115,6 +135,7 @@ class Session:
         self.options = options
         self.on_ready = on_ready
         self.mount = mountpoints.find(mountpoint)
+        self.pending = False
 
     async def run(self) -> None:
         """Serve until unmounted, then bring everything to an end."""
@@ -124,9 +145,11 @@ class Session:
                 await self._answer()
             finally:
                 notify_supervisor("STOPPING=1")
-                with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                drain = self.vfs.settings.drain_timeout
+                with trio.move_on_after(CLOSE_TIMEOUT + drain, shield=True):
                     await trio.to_thread.run_sync(self.detach, abandon_on_cancel=True)
-                    await self.vfs.close()
+                    self.pending = True  # until it is known better
+                    self.pending = _tell_pending(await self.vfs.close())
                 background.cancel_scope.cancel()
 
     def detach(self) -> None:
@@ -186,6 +209,18 @@ class Session:
         await trio.sleep(FINISH)
         LOG.warning("Requests are still waiting for a store; giving them up")
         serving.cancel()
+
+
+def _tell_pending(left: Sequence[Spooled]) -> bool:
+    """A line for each image that could not be stored; are there any?"""
+    for spooled in left:
+        LOG.warning(
+            "%s: %s: written, but not stored (%s): it is kept for the next mount",
+            spooled.node.store_id,
+            spooled.image_id,
+            spooled.error or "there was no time",
+        )
+    return bool(left)
 
 
 def notify_supervisor(state: str) -> None:

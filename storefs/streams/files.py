@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open files: what open, read, write and close mean for an image."""
 
-import dataclasses
 import itertools
 import logging
 import os
@@ -14,36 +13,20 @@ from storefs.driver import Store
 from storefs.drivers.base import Buffer, ImageInfo, Reader, SupportsProperties
 from storefs.streams.access import Access
 from storefs.streams.engine import Engine
+from storefs.streams.going_back import go_back
+from storefs.streams.handle import Handle
 from storefs.streams.names import Names, now_info
-from storefs.streams.publication import FAILED, HELD, PUBLISHED, Publication
+from storefs.streams.publication import FAILED, HELD, PUBLISHED, STREAMING, Publication
 from storefs.streams.read_stream import ReadStream
+from storefs.streams.same_image import set_mtime
+from storefs.streams.spooled import Spooled
+from storefs.streams.spooling import Spooling
 from storefs.tree import Directory, Node, Tree
 
 log = logging.getLogger(__name__)
 
 #: rsync writes NAME as .NAME.XXXXXX and renames it when it is whole.
 RSYNC_NAME = re.compile(r"\.(?P<name>.+)\.[A-Za-z0-9]{6}")
-
-#: How much of the old bytes an append copies at a time.
-COPY_SIZE = 1024 * 1024
-
-
-@dataclasses.dataclass(eq=False)
-class Handle:
-    """One open file: a reader, a writer, or (opened to be touched) neither yet."""
-
-    node: Node
-    store: Store
-    reading: ReadStream | None = None
-    writing: Publication | None = None
-    writable: bool = False
-    appending: bool = False
-    closing: trio.Lock = dataclasses.field(default_factory=trio.Lock)
-
-    @property
-    def appended(self) -> int:
-        """Where an append has got to; 0 if this is none."""
-        return self.writing.position if self.appending and self.writing else 0
 
 
 class Files:
@@ -55,29 +38,34 @@ class Files:
         self._tree = tree
         self._access = access
         self._unfinished: dict[Publication, Node] = {}
+        self.spooling = Spooling(engine, names, tree, self._open_base)
         self._numbers = itertools.count(1)
 
-    async def close(self) -> None:
-        """Abort what is unfinished, with a warning each."""
+    async def close(self) -> list[Spooled]:
+        """Abort what is streamed, with a warning each, and store what is spooled.
+
+        What could not be stored stays in the spool, and is given back.
+        """
         unfinished = {p: n for p, n in self._unfinished.items() if not p.finished}
         async with trio.open_nursery() as nursery:
             for publication, node in unfinished.items():
                 _warn(node, "it was not finished before the unmount and is given up")
                 nursery.start_soon(self.give_up, publication, "the filesystem was unmounted")
+        return await self.spooling.drain()
 
     async def open(self, node: Node, flags: int) -> Handle:
         """Open what is there: to read it, to replace it (O_TRUNC), or to touch it."""
         await self._engine.closing.finished(node.store_id, node.name)
         if node.replaces is not None and node.pending is None:
-            return self._succeed(node)
-        if not node.named:
+            return self._succeed(node, flags)
+        if not node.named and node.replaces is None:
             raise exceptions.ImageChanged(image=node.name)
         store = self._engine.stores[node.store_id]
         handle = Handle(node, store, writable=flags & os.O_ACCMODE != os.O_RDONLY)
         if handle.writable:
             self._access.addable(self._engine.stores[node.store_id])
         if flags & os.O_TRUNC:
-            handle.writing = self._replacement(node, store)
+            await self._cut_to_nothing(handle)
         elif flags & os.O_ACCMODE != os.O_WRONLY and node.pending is None:
             handle.reading = await self._open_to_read(node, store)
         self._tree.opened(node, writable=handle.writable)
@@ -91,28 +79,51 @@ class Files:
             if flags & os.O_EXCL or node.pending is not None:
                 raise exceptions.Duplicate(image=name)
             successor = self.successor(node)
-            return self._succeed(successor), successor
+            return self._succeed(successor, flags), successor
         final = _final_name(name, flags)
+        node = self._tree.add(store.backend_group, name, now_info(name), trio.current_time())
+        handle = Handle(node, store, writable=True)
+        if final is None and flags & os.O_ACCMODE == os.O_RDWR:
+            self.spooling.begin(node)
+        else:
+            handle.writing = node.pending = self._stream(node, store, final)
+        self._tree.opened(node, writable=True)
+        return handle, node
+
+    def _stream(self, node: Node, store: Store, final: str | None) -> Publication:
         temporary = final is not None
         publication = Publication(
-            self._engine, store, final or name, replace=temporary, temporary=temporary
+            self._engine, store, final or node.name, replace=temporary, temporary=temporary
         )
-        node = self._tree.add(store.backend_group, name, now_info(name), trio.current_time())
-        node.pending = publication
         self._unfinished[publication] = node
-        self._tree.opened(node, writable=True)
-        return Handle(node, store, writing=publication, writable=True), node
+        return publication
 
     def successor(self, node: Node) -> Node:
         """A node to open instead of *node*, in order to replace the image."""
         self._access.addable(self._engine.stores[node.store_id])
         return self._tree.successor(node, now_info(node.name), trio.current_time())
 
-    def _succeed(self, node: Node) -> Handle:
+    def replaceable(self, node: Node) -> bool:
+        """May a replacement begin beside it? Else it is cut where it is, or busy."""
+        spooled = self.spooling.find(node)
+        return not node.writers if spooled is not None else node.pending is None
+
+    def _succeed(self, node: Node, flags: int) -> Handle:
         store = self._engine.stores[node.store_id]
-        node.pending = self._replacement(node, store)
+        handle = Handle(node, store, writable=True)
+        if flags & os.O_ACCMODE == os.O_RDWR:
+            self.spooling.begin(node)
+        else:
+            handle.writing = node.pending = self._replacement(node, store)
         self._tree.opened(node, writable=True)
-        return Handle(node, store, writing=node.pending, writable=True)
+        return handle
+
+    async def _cut_to_nothing(self, handle: Handle) -> None:
+        """O_TRUNC where the bytes are: somebody else writes them, or there is no name."""
+        if (spooled := self.spooling.find(handle.node)) is not None:
+            await spooled.truncate(0)
+        else:
+            handle.writing = self._replacement(handle.node, handle.store)
 
     def _replacement(self, node: Node, store: Store) -> Publication:
         if node.pending is not None:
@@ -130,28 +141,71 @@ class Files:
             raise
         if node.named and reader.info.version != node.info.version:
             self._names.learn(node.store_id, node.name, reader.info, as_of)
-        if not node.named or reader.info.version != node.info.version:
+        return await self._stream_of(node, store, reader, node.info.version)
+
+    async def _open_base(self, node: Node, version: str) -> ReadStream:
+        """The *version* that something is written over, or `ImageChanged`."""
+        store = self._engine.stores[node.store_id]
+        reader: Reader = await self._engine.threads(store).run(_open, store, node.name)
+        return await self._stream_of(node, store, reader, version)
+
+    async def _stream_of(
+        self, node: Node, store: Store, reader: Reader, version: str
+    ) -> ReadStream:
+        if not (node.named or node.replaces) or reader.info.version != version:
             await self._engine.threads(store).run(reader.close)
             raise exceptions.ImageChanged(image=node.name)
-        version = reader.info.version or f"unknown {next(self._numbers)}"
-        image = (node.store_id, node.name, version)
+        image = (node.store_id, node.name, version or f"unknown {next(self._numbers)}")
         engine = self._engine
         return ReadStream(reader, image, engine.threads(store), engine.cache, engine.nursery)
 
     async def read(self, handle: Handle, offset: int, length: int) -> Buffer:
-        writing = handle.writing is not None and handle.writing.state != PUBLISHED
-        if writing or handle.node.pending is not None:
+        if (spooled := self.spooling.find(handle.node)) is not None:
+            return await spooled.read(offset, length)
+        if handle.streaming or handle.node.pending is not None:
             raise exceptions.InUseByStore(f"Image {handle.node.name} is still being written.")
-        if handle.reading is None:
-            handle.reading = await self._open_to_read(handle.node, handle.store)
-        return await handle.reading.read(offset, length)
+        return await (await self._reading(handle)).read(offset, length)
+
+    async def _reading(self, handle: Handle) -> ReadStream:
+        """The handle's view of the bytes; another one once they were written in place."""
+        async with handle.closing:
+            version = handle.node.info.version
+            old = handle.reading
+            if old is not None and version and handle.node.named and old.version != version:
+                handle.outdated.append(old)  # somebody may be reading through it
+                handle.reading = None
+            if handle.reading is None:
+                handle.reading = await self._open_to_read(handle.node, handle.store)
+            return handle.reading
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> None:
-        if handle.writing is None or handle.writing.state == PUBLISHED:
-            await self._go_on(handle, offset)
-        assert handle.writing is not None
-        await handle.writing.write(data, offset)
-        handle.node.extended = max(handle.node.extended, handle.appended)
+        if handle.streaming:
+            assert handle.writing is not None
+            try:
+                await handle.writing.write(data, offset)
+            except exceptions.UnsupportedWrite as exc:
+                await self._leave_the_stream(handle, exc)
+            else:
+                return
+        await self.spooling.edit(handle.node).write(data, offset)
+
+    async def _leave_the_stream(self, handle: Handle, reason: Exception) -> None:
+        """Go on in the spool with what was streamed, if it can be had back, else raise."""
+        publication, node = handle.writing, handle.node
+        assert publication is not None
+        async with handle.closing:
+            if handle.writing is not publication:
+                return
+            if publication.finished or not publication.returnable:
+                raise reason
+            spooled = self.spooling.prepare(node)
+
+            def switch() -> None:
+                self._unfinished.pop(publication, None)
+                handle.writing = None
+                self.spooling.enter(spooled)
+
+            await go_back(publication, spooled, switch)
 
     async def flush(self, handle: Handle) -> None:
         """close(2): publish what was written, or hold it for rsync's rename.
@@ -160,33 +214,74 @@ class Files:
         a descriptor before they write to it.
         """
         publication = handle.writing
-        if publication is not None and publication.position and publication.state != PUBLISHED:
-            await self._settle(handle)
+        if publication is not None and publication.state != PUBLISHED:
+            if handle.killed() and not publication.finished:
+                await self._cut_off(handle, publication)
+            elif publication.position:
+                await self._settle(handle)
+            return
+        spooled = self.spooling.find(handle.node)
+        if handle.writable and spooled is not None:
+            handle.cut_off = handle.killed()
+            if not handle.cut_off:
+                await self.spooling.seal(spooled)
+
+    async def fsync(self, handle: Handle) -> None:
+        """fsync(2): what close promises, and the store's answer to it."""
+        await self.flush(handle)
+        spooled = self.spooling.find(handle.node)
+        if spooled is not None and handle.writable:
+            await self.spooling.publish(spooled)
 
     async def release(self, handle: Handle) -> None:
         """The last close: an image nobody wrote to is published empty."""
         try:
             if handle.writing is not None and not handle.writing.finished:
                 with self._engine.closing.of(handle.node.store_id, handle.node.name):
-                    await self._settle(handle)
+                    await self._let_go(handle, handle.writing)
         finally:
             if handle.writing is not None and handle.writing.state == FAILED:
                 self._forget(handle.writing, handle.node)
             self._tree.released(handle.node, writable=handle.writable)
-            if handle.reading is not None:
-                await handle.reading.aclose()
+            if handle.cut_off:
+                await self.spooling.cut_off(handle.node)
+            await self.spooling.released(handle.node)
+            for reading in (handle.reading, *handle.outdated):
+                if reading is not None:
+                    await reading.aclose()
+
+    async def _let_go(self, handle: Handle, publication: Publication) -> None:
+        """Nobody can write any more. What was written and never closed was cut off."""
+        if handle.killed() or (publication.position and publication.state == STREAMING):
+            await self._cut_off(handle, publication)
+        else:
+            await self._settle(handle)
+
+    async def _cut_off(self, handle: Handle, publication: Publication) -> None:
+        _warn(handle.node, "its writer was killed; what it wrote is given up")
+        await self.give_up(publication, "its writer was killed")
 
     async def set_size(self, node: Node, handle: Handle | None, size: int) -> None:
-        """truncate(2) and ftruncate(2), as far as they can be streamed."""
+        """truncate(2) and ftruncate(2)."""
         publication = (handle.writing if handle else None) or node.pending
-        if publication is not None and not publication.finished:
-            publication.truncate(size)
-        elif size == node.info.size:
+        if isinstance(publication, Publication) and not publication.finished:
+            try:
+                publication.truncate(size)
+            except exceptions.UnsupportedWrite as exc:
+                if handle is None or handle.writing is not publication:
+                    raise
+                await self._leave_the_stream(handle, exc)
+            else:
+                return
+        spooled = self.spooling.find(node)
+        if spooled is None and size == node.info.size:
             return
-        elif size == 0:
-            await self._empty(node, handle)
-        else:
-            raise exceptions.UnsupportedWrite(image=node.name)
+        self._access.addable(self._engine.stores[node.store_id])
+        spooled = spooled or self.spooling.edit(node)
+        await spooled.truncate(size)
+        if handle is None:
+            await self.spooling.seal(spooled)
+            await self.spooling.released(node)
 
     async def set_mtime(self, node: Node, mtime_ns: int) -> None:
         """Kept with the image: when it is published, or at once.
@@ -194,17 +289,22 @@ class Files:
         A descriptor that has replaced the image stands for the new one.
         """
         writing = [p for p, n in self._unfinished.items() if n is node and not p.finished]
-        if writing:
-            for publication in writing:
-                publication.mtime_ns = mtime_ns
-            return
+        spooled = self.spooling.find(node)
+        for publication in writing:
+            publication.mtime_ns = mtime_ns
+        if node.pending is not None and spooled is not None:
+            await spooled.set_mtime(mtime_ns)
+        elif not writing:
+            await self._set_mtime(node, mtime_ns)
+
+    async def _set_mtime(self, node: Node, mtime_ns: int) -> None:
         store = self._access.addable(self._engine.stores[node.store_id])
         if not store.supports(SupportsProperties):
             return
         current = self._tree.find(node.store_id, node.name)
         if current is None or not (node.named or node.writers):
             raise exceptions.ImageChanged(image=node.name)
-        info = await self._engine.threads(store).run(_set_mtime, store, node.name, mtime_ns)
+        info = await self._engine.threads(store).run(set_mtime, store, node.name, mtime_ns)
         self._names.learn(node.store_id, node.name, info, trio.current_time())
 
     async def _settle(self, handle: Handle) -> None:
@@ -223,17 +323,29 @@ class Files:
 
     async def publish(self, publication: Publication, node: Node) -> None:
         try:
-            info = await publication.publish()
+            info = await self._publish(publication, node)
         except Exception:
             self._forget(publication, node)
             raise
         self._unfinished.pop(publication, None)
+        old = self._tree.find(node.store_id, publication.image_id)
         if node.pending is publication:
             node.pending = None
             node.info, node.known_at = info, trio.current_time()
             self._names.succeeded(node)
         else:
             self._names.learn(node.store_id, node.name, info, trio.current_time())
+        if old is not None and old is not node:
+            await self.spooling.superseded(old)
+
+    async def _publish(self, publication: Publication, node: Node) -> ImageInfo:
+        named = self._tree.find(node.store_id, publication.image_id)
+        older = self.spooling.find(named) if named not in (None, node) else None
+        if older is None:
+            return await publication.publish()
+        publication.before_commit = older.succeeded_by
+        async with older.giving_way():
+            return await publication.publish()
 
     def _forget(self, publication: Publication, node: Node) -> None:
         self._unfinished.pop(publication, None)
@@ -241,10 +353,14 @@ class Files:
             node.pending = None
             self._tree.detach(node)
 
+    def streams(self) -> list[Publication]:
+        """The uploads that are streamed, or held."""
+        return [publication for publication in self._unfinished if not publication.finished]
+
     def is_replaced(self, node: Node) -> bool:
         """Is a new image on its way to *node*'s name?"""
         names = [(n.store_id, n.name) for p, n in self._unfinished.items() if not p.finished]
-        return (node.store_id, node.name) in names
+        return (node.store_id, node.name) in names or self.spooling.replaces(node)
 
     async def give_up_all(self, node: Node, reason: str) -> None:
         """Give up whatever is on its way to *node*'s name."""
@@ -267,36 +383,6 @@ class Files:
             )
             await self.give_up(publication, "no rename followed in time")
 
-    async def _go_on(self, handle: Handle, offset: int) -> None:
-        """Write behind the end of what is published: begin anew with the old bytes.
-
-        That is an append, or a forked child that goes on after another child
-        closed its copy of the descriptor.
-        """
-        node = self._tree.find(handle.node.store_id, handle.node.name)
-        if not handle.writable or node is None or offset != node.info.size:
-            raise exceptions.UnsupportedWrite(image=handle.node.name)
-        old = await self._open_to_read(node, handle.store)
-        publication = self._replacement(node, handle.store)
-        try:
-            while chunk := await old.read(publication.position, COPY_SIZE):
-                await publication.write(chunk, publication.position)
-        except Exception:
-            await self.give_up(publication, "the old bytes could not be read")
-            raise
-        finally:
-            await old.aclose()
-        handle.writing, handle.appending = publication, True
-
-    async def _empty(self, node: Node, handle: Handle | None) -> None:
-        """Cut to nothing: through a handle that may write on, or published at once."""
-        store = self._access.addable(self._engine.stores[node.store_id])
-        publication = self._replacement(node, store)
-        if handle is not None:
-            handle.writing = publication
-        else:
-            await self.publish(publication, node)
-
 
 def _warn(node: Node, reason: str) -> None:
     log.warning("%s: %s: %s", node.store_id, node.name, reason)
@@ -313,10 +399,3 @@ def _final_name(name: str, flags: int) -> str | None:
 
 def _open(store: Store, name: str) -> Reader:
     return store.driver.open(store.locate(name))
-
-
-def _set_mtime(store: Store, name: str, mtime_ns: int) -> ImageInfo:
-    driver, location = store.driver, store.locate(name)
-    assert isinstance(driver, SupportsProperties)
-    driver.set_properties(location, {"mtime_ns": str(mtime_ns)})
-    return driver.stat(location)

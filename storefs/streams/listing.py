@@ -4,7 +4,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import trio
 
@@ -26,9 +26,10 @@ class Listing:
     """The images of one store, by position. Holds two batches and no more.
 
     Keys with ``/``, or too long, cannot be file names: they are left out and counted.
+    *promised* are the images that are closed and not stored yet; they come last, and once.
     """
 
-    def __init__(self, store: Store, threads: Threads) -> None:
+    def __init__(self, store: Store, threads: Threads, promised: Sequence[ImageInfo] = ()) -> None:
         assert store.backend_group is not None
         self.store_id = store.backend_group
         self._store = store
@@ -39,6 +40,8 @@ class Listing:
         self._ended = False
         self._lock = trio.Lock()
         self.left_out = 0
+        self._promised = {info.image_id: info for info in promised}
+        self._promised_at = trio.current_time()
 
     async def at(self, position: int) -> tuple[ImageInfo, float] | None:
         """The image at *position* and the time of asking; None after the last one."""
@@ -57,7 +60,11 @@ class Listing:
 
     async def _rewind(self) -> None:
         driver = self._store.driver
-        self._images = driver.list() if isinstance(driver, SupportsList) else iter(())
+        stored = driver.list() if isinstance(driver, SupportsList) else iter(())
+        promised = self._promised
+        self._images = itertools.chain(
+            (info for info in stored if info.image_id not in promised), promised.values()
+        )
         self._window, self._base, self._ended, self.left_out = [], 0, False, 0
 
     async def _advance(self) -> None:
@@ -68,10 +75,13 @@ class Listing:
         self._images, self._ended = images, not batch
         kept = self._window[-BATCH:]
         self._base += len(self._window) - len(kept)
-        names = [(info, as_of) for info in batch if self._is_name(info.image_id)]
+        names = [(i, self._as_of(i, as_of)) for i in batch if self._is_name(i.image_id)]
         self._window = kept + names
         if self._ended and self.left_out:
             log.info("%s: %d keys are no file names and left out", self.store_id, self.left_out)
+
+    def _as_of(self, info: ImageInfo, asked: float) -> float:
+        return self._promised_at if info.image_id in self._promised else asked
 
     def _take(self, images: Iterator[ImageInfo]) -> list[ImageInfo]:
         return list(itertools.islice(images, BATCH))

@@ -32,6 +32,13 @@ RETRY_AFTER = 5.0
 #: request in the same building takes, and not yet felt by who types `ls`.
 PATIENCE = 0.05
 
+#: How long a name that was not there is not asked for again, seconds: who creates a file
+#: looks for it first, often twice. Nobody waits for another host's image in so short a time.
+ABSENT = 0.1
+
+#: How many such names are known.
+ABSENCES = 1000
+
 
 class Names:
     """The names of one mount. *renamed_away* is told of (directory inode, name)
@@ -46,6 +53,7 @@ class Names:
         self._late: set[str] = set()
         self._refreshing: collections.Counter[str] = collections.Counter()
         self._silent_until: dict[str, float] = {}
+        self._absent: dict[tuple[str, str], float] = {}
 
     def store(self, store_id: str) -> Store:
         return self._engine.stores[store_id]
@@ -115,16 +123,22 @@ class Names:
 
     def succeeded(self, node: Node) -> None:
         """*node* was published: it bears its name from now on, if it did not before."""
+        self.came()
         if not node.named and (old := self._tree.succeed(node)) is not None:
             self.replaced(old)
 
     def learn(self, store_id: str, name: str, info: ImageInfo, as_of: float) -> Node:
         """`Tree.learn`, telling the kernel when the name went to another version."""
+        self.came()
         old = self._tree.find(store_id, name)
         node = self._tree.learn(store_id, name, info, as_of)
         if old is not None and node is not old:
             self.replaced(old)
         return node
+
+    def came(self) -> None:
+        """There is a new name: what is known of absent ones may not be so any more."""
+        self._absent.clear()
 
     def gone(self, node: Node) -> None:
         """The image is not there any more."""
@@ -134,7 +148,17 @@ class Names:
 
     async def _ask(self, store_id: str, name: str) -> Node:
         as_of = trio.current_time()
-        return self.learn(store_id, name, await self._stat(store_id, name), as_of)
+        if as_of < self._absent.get((store_id, name), 0):
+            raise exceptions.NotFound(image=name)
+        try:
+            info = await self._stat(store_id, name)
+        except exceptions.NotFound:
+            if len(self._absent) >= ABSENCES:
+                self._absent.clear()
+            patience = min(ABSENT, self._engine.settings.attribute_timeout)
+            self._absent[store_id, name] = as_of + patience
+            raise
+        return self.learn(store_id, name, info, as_of)
 
     async def _stat(self, store_id: str, name: str) -> ImageInfo:
         store = self.store(store_id)

@@ -5,6 +5,7 @@
 
     streaming --publish--> publishing --> published
         |  \\--hold--> held --publish--> publishing --> published
+        |  \\--stop, reread: its writer went back--> failed
         \\--any error, abort--> failed
 
 Nothing is visible before `publish` returns. A held one (rsync's temporary
@@ -21,7 +22,7 @@ import trio
 
 from storefs import exceptions
 from storefs.driver import Store
-from storefs.drivers.base import Buffer, ImageInfo
+from storefs.drivers.base import Buffer, ImageInfo, SupportsReread
 from storefs.location import StoreLocation
 from storefs.streams.engine import Engine
 from storefs.streams.write_stream import WriteStream
@@ -31,6 +32,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+#: What a stream keeps in memory of what it has passed on, bytes: a writer that goes
+#: back within so little is let into the spool, whatever the store is; within more where
+#: the store gives it back. It is the header of a small file.
+RETAINED = 4 * 1024 * 1024
 
 STREAMING, HELD, PUBLISHED, FAILED = "streaming", "held", "published", "failed"
 PUBLISHING = "publishing"
@@ -48,8 +54,7 @@ class Publication:
     """One image on its way into *store* as *image_id*.
 
     *mtime_ns*, when set before publication, becomes the image's. *declared* is a
-    size announced by ftruncate: what is missing at the end is zeros. But one that
-    was announced before the first byte and is not reached ends the upload. A
+    size announced by ftruncate: what is missing at the end is zeros. A
     *temporary* one has a name of its own until it is renamed to *image_id*.
     """
 
@@ -74,8 +79,11 @@ class Publication:
         self.location: StoreLocation = store.locate(image_id)
         self.state = STREAMING
         self.declared: int | None = None
-        self._announced = 0
         self.mtime_ns: int | None = None
+        #: called with what is about to be published, once all of it is stored
+        self.before_commit: Callable[[UploadResult], Awaitable[None]] | None = None
+        #: every piece so far, as long as that is little: see `RETAINED`
+        self.retained: list[tuple[int, Buffer]] | None = []
         self.result: UploadResult | None = None
 
     @property
@@ -96,20 +104,32 @@ class Publication:
     def finished(self) -> bool:
         return self.state in (PUBLISHED, FAILED)
 
+    @property
+    def returnable(self) -> bool:
+        """Can what was written be had back?"""
+        if self.retained is not None:
+            return True
+        return self._begun is not None and isinstance(self._begun.upload.writer, SupportsReread)
+
     async def write(self, data: Buffer, offset: int) -> None:
-        """Take *data* at *offset*; a gap before it is zeros, going back ends the upload."""
+        """Take *data* at *offset*; a gap before it is zeros.
+
+        `UnsupportedWrite` if that goes back, which ends the upload unless it is `returnable`.
+        """
         async with self._lock:
             self.check()
+            if self.returnable and (offset < self.position or self.state == HELD):
+                raise exceptions.UnsupportedWrite(image=self.image_id)  # but it can go on
             if self.state == HELD:
                 raise exceptions.UnsupportedWrite(image=self.image_id)
             await self._guarded(self._write, data, offset)
+            self._retain(data, offset)
 
     def truncate(self, size: int) -> None:
         """Announce the size; it cannot become less than what was written."""
         self.check()
         if size < self.position or (size > self.position and self.state != STREAMING):
             raise exceptions.UnsupportedWrite(image=self.image_id)
-        self._announced = min(self._announced, size) if self.position else size
         self.declared = size
 
     async def publish(self) -> ImageInfo:
@@ -126,11 +146,32 @@ class Publication:
                 await self._guarded(self._drain)
                 self.state = HELD
 
+    async def stop(self) -> None:
+        """Store all that was written, to be had back with `reread`; nothing follows but the end."""
+        async with self._lock:
+            self.check()
+            begun = await self._guarded(self._begin)
+            self.state = STREAMING  # no rename is waited for any more
+            if not begun.stream.drained:
+                await self._guarded(begun.stream.drain)
+
+    async def reread(self, length: int, offset: int) -> Buffer:
+        """*length* of the bytes that were written, after `stop`."""
+        async with self._lock:
+            self.check()
+            writer = (await self._begin()).upload.writer
+            assert isinstance(writer, SupportsReread)
+            return await self._guarded(self._threads.run, writer.reread, length, offset)
+
+    async def fail(self, error: Exception) -> None:
+        """Leave no trace; those who still write are told *error*."""
+        async with self._lock:
+            await self._fail(error)
+
     async def abort(self, reason: str) -> None:
         """Leave no trace; those who still write are told *reason*."""
         async with self._lock:
-            if not self.finished:
-                await self._fail(exceptions.NotFound(f"Image {self.image_id}: {reason}"))
+            await self._fail(exceptions.NotFound(f"Image {self.image_id}: {reason}"))
 
     async def _guarded(self, step: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """A step whose failure ends the upload: the error is kept for every later call."""
@@ -146,6 +187,12 @@ class Publication:
         stream = (await self._begin()).stream
         await stream.skip(offset - stream.position)
         await stream.write(data)
+
+    def _retain(self, data: Buffer, offset: int) -> None:
+        if self.retained is not None:
+            self.retained.append((offset, data))
+            if self.position > RETAINED:
+                self.retained = None
 
     async def _begin(self) -> _Begun:
         if self._begun is None:
@@ -164,9 +211,6 @@ class Publication:
         return upload
 
     async def _drain(self) -> Upload:
-        if 0 < self.position < self._announced:
-            # qemu-img: it made room, and will write the rest in any order
-            raise exceptions.UnsupportedWrite(image=self.image_id)
         begun = await self._begin()
         if not begun.stream.drained:
             await begun.stream.skip((self.declared or 0) - begun.stream.position)
@@ -175,10 +219,14 @@ class Publication:
 
     async def _publish(self) -> ImageInfo:
         upload = await self._drain()
+        if self.before_commit is not None:
+            await self.before_commit(upload.result())
         self.state = PUBLISHING
         properties = {} if self.mtime_ns is None else {"mtime_ns": str(self.mtime_ns)}
         self.result = await self._threads.run(self.store.publish, upload, self.location, properties)
         self.state = PUBLISHED
+        if upload.published is not None:
+            return upload.published
         return await self._threads.run(self._published)
 
     def _published(self) -> ImageInfo:

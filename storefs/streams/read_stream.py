@@ -92,6 +92,11 @@ class ReadStream:
         self._idle = trio.Event()
         self.size = reader.info.size
 
+    @property
+    def version(self) -> str:
+        """Which version of the image this is."""
+        return self._image[2]
+
     async def read(self, offset: int, length: int) -> Buffer:
         """Exactly *length* bytes from *offset*, fewer only at the end of the image."""
         if self.size is not None:

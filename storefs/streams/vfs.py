@@ -6,6 +6,7 @@ handles, errors are `storefs.exceptions`. Names are changed here; `names` finds
 them, `files` reads and writes what is behind them.
 """
 
+import contextlib
 import errno
 from collections.abc import Callable, Mapping
 
@@ -23,10 +24,12 @@ from storefs.drivers.base import (
 from storefs.streams.access import Access
 from storefs.streams.capacity import Capacities
 from storefs.streams.engine import Engine, Settings
-from storefs.streams.files import Files, Handle
+from storefs.streams.files import Files
+from storefs.streams.handle import Handle
 from storefs.streams.listing import Listing
 from storefs.streams.names import Names
 from storefs.streams.publication import HELD, Publication
+from storefs.streams.spooled import Spooled
 from storefs.tree import Directory, Node, Tree
 
 __all__ = ["Handle", "Settings", "Vfs"]
@@ -55,14 +58,21 @@ class Vfs:
             self.names = Names(self.engine, self.tree, self._renamed_away)
             self.files = Files(self.engine, self.names, self.tree, self._access)
             self._capacities = Capacities(self.engine)
+            if not self.settings.read_only:
+                await self.files.spooling.recover()
             task_status.started()
             await self._stopped.wait()
             nursery.cancel_scope.cancel()
 
-    async def close(self) -> None:
-        """Abort what is unfinished, with a warning each; no task is left."""
-        await self.files.close()
-        self._stopped.set()
+    async def close(self) -> list[Spooled]:
+        """Abort what is streamed, store what is spooled; no task is left.
+
+        What could not be stored is given back: it waits in the spool.
+        """
+        try:
+            return await self.files.close()
+        finally:
+            self._stopped.set()
 
     def _renamed_away(self, directory: int, name: str) -> None:
         self.renamed_away(directory, name)
@@ -72,7 +82,8 @@ class Vfs:
         store = self._access.store_of(directory)
         assert store.backend_group is not None
         await self.engine.closing.finished(store.backend_group)
-        return Listing(store, self.engine.threads(store))
+        promised = [node.info for node in self.files.spooling.promised(store.backend_group)]
+        return Listing(store, self.engine.threads(store), promised)
 
     async def capacity(self, store_id: str | None) -> Capacity | None:
         """What a store (or the default one) has room for; None where it cannot say."""
@@ -85,8 +96,13 @@ class Vfs:
         store = self._access.changeable(self.stores[node.store_id])
         pending = node.pending is not None
         await self.files.give_up_all(node, "it was deleted while it was being written")
-        if pending:
-            return
+        if not pending:
+            await self._delete(store, node)
+        elif (spooled := self.files.spooling.find(node)) is not None:
+            await self._delete_spooled(spooled)
+        self.tree.detach(node)
+
+    async def _delete(self, store: Store, node: Node) -> None:
         driver = store.driver
         if store.supports(SupportsDelete):
             assert isinstance(driver, SupportsDelete)
@@ -96,7 +112,23 @@ class Vfs:
             await self.engine.threads(store).run(driver.unregister, node.name)
         else:
             raise exceptions.StoreAddDisabled(f"Store {node.store_id} is read-only.")
-        self.tree.detach(node)
+
+    async def _delete_spooled(self, spooled: Spooled) -> None:
+        """What is spooled, and the older version that the store has of it."""
+        if spooled.in_store:
+            await spooled.condemn()
+            try:
+                await self._delete_older(spooled)
+            except BaseException:
+                await spooled.condemn(deleted=False)
+                raise
+        await self.files.spooling.superseded(spooled.node)
+        if spooled.in_store:  # also if it was stored just now
+            await self._delete_older(spooled)
+
+    async def _delete_older(self, spooled: Spooled) -> None:
+        with contextlib.suppress(exceptions.NotFound):
+            await self._delete(spooled.store, spooled.node)
 
     async def symlink(self, directory: Directory, name: str, target: str) -> None:
         """Register the URI *target* under *name*, where a store holds such names."""
@@ -109,11 +141,12 @@ class Vfs:
         store = self._access.changeable(store)
         assert isinstance(driver, SupportsRegister)
         await self.engine.threads(store).run(driver.register, name, target)
+        self.names.came()
 
     async def rename(
         self, source: Directory, name: str, target: Directory, new_name: str, *, replace: bool
     ) -> None:
-        """Rename inside a store; OSError EXDEV between stores."""
+        """Rename inside a store; OSError EXDEV between stores, and where a store cannot."""
         node = await self._image(source, name)
         store = self._access.addable(self.stores[node.store_id])
         self._same_store(node, source, target)
@@ -121,10 +154,30 @@ class Vfs:
             raise exceptions.InUseByStore(f"Image {node.name} is being written.")
         if not replace and await self._exists(node.store_id, new_name):
             raise exceptions.Duplicate(image=new_name)
-        if node.pending is not None:
+        spooled = self.files.spooling.find(node)
+        if spooled is not None:
+            await self._rename_spooled(spooled, new_name)
+        elif node.pending is not None:
             await self._rename_pending(node, new_name)
         elif node.name != new_name:
             await self._rename_published(store, node, new_name)
+
+    async def _rename_spooled(self, spooled: Spooled, new_name: str) -> None:
+        """Published by it, under the new name at once if it was never stored."""
+        node = spooled.node
+        if node.name == new_name:
+            return
+        old = self.tree.find(node.store_id, new_name)
+        if spooled.in_store or not await self.files.spooling.store_as(spooled, new_name):
+            await self.files.spooling.seal(spooled)
+            await self.files.spooling.publish(spooled)
+            await self._rename_published(spooled.store, node, new_name)
+        else:
+            self.tree.move(node, new_name)
+            if old is not None:
+                self.names.replaced(old)
+                await self.files.spooling.superseded(old)
+        await spooled.arrived()
 
     async def _rename_pending(self, node: Node, new_name: str) -> None:
         """What rsync does at the end; a held image is published by it."""
@@ -158,8 +211,11 @@ class Vfs:
             await self.engine.threads(store).run(driver.copy, old, new)
             await self.engine.threads(store).run(driver.delete, old)
         else:
-            raise exceptions.StoreAddDisabled(f"Store {node.store_id} cannot rename.")
+            raise OSError(errno.EXDEV, "the store cannot rename")  # mv copies, and deletes
+        replaced = self.tree.find(node.store_id, new_name)
         self.tree.move(node, new_name)
+        if replaced is not None and replaced is not node:
+            await self.files.spooling.superseded(replaced)
         info = await self.engine.threads(store).run(driver.stat, new)
         self.names.learn(node.store_id, new_name, info, trio.current_time())
 

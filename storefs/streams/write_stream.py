@@ -58,7 +58,9 @@ class WriteStream:
         self.drained = False
         self._running = 0
         self._hash_lanes = [self._start_hash_lane(nursery, n) for n in range(len(upload.lanes))]
-        self._store_lane = self._start_store_lanes(nursery, upload.writer.max_concurrency)
+        self._nursery = nursery
+        self._store_lanes = 0
+        self._parts, self._parts_taken = trio.open_memory_channel[Any](math.inf)
 
     @property
     def position(self) -> int:
@@ -66,7 +68,10 @@ class WriteStream:
         return self._upload.position
 
     async def write(self, data: Piece) -> None:
-        """Take *data* at the position; waits while the budget is used up."""
+        """Take *data* at the position; waits while the budget is used up.
+
+        Nobody may change *data* afterwards: it is not copied.
+        """
         view = memoryview(data)
         while view:
             view = view[await self._take(view, written=True) :]
@@ -80,18 +85,20 @@ class WriteStream:
         """Until everything is hashed and stored; nothing can be written afterwards."""
         if self._part:
             self._send_part()
-        for lane in (*self._hash_lanes, self._store_lane):
-            lane.close()
-        while self._running:
-            await self._progress.wait()
+        await self._ended()
         self._raise()
         self.drained = True
 
     async def aclose(self) -> None:
         """Stop the lanes without regard to what they hold."""
         self._fail(BrokenPipeError("the upload was given up"))
-        for lane in (*self._hash_lanes, self._store_lane):
+        await self._ended()
+
+    async def _ended(self) -> None:
+        """Until every lane has come to the end of what it was given."""
+        for lane in (*self._hash_lanes, self._parts):
             lane.close()
+        self._parts_taken.close()  # the lanes have theirs
         while self._running:
             await self._progress.wait()
 
@@ -127,7 +134,8 @@ class WriteStream:
     def _send_part(self) -> None:
         offset = self.position - self._part_length
         pieces = self._part if self._part_written else None
-        self._store_lane.send_nowait((pieces, self._part_length, offset))
+        self._start_store_lane()
+        self._parts.send_nowait((pieces, self._part_length, offset))
         self._part, self._part_length, self._part_written = [], 0, False
 
     def _start_hash_lane(self, nursery: trio.Nursery, number: int) -> trio.MemorySendChannel[Piece]:
@@ -136,13 +144,12 @@ class WriteStream:
         self._running += 1
         return send
 
-    def _start_store_lanes(self, nursery: trio.Nursery, width: int) -> trio.MemorySendChannel[Any]:
-        send, receive = trio.open_memory_channel[Any](math.inf)
-        for _ in range(width):
-            nursery.start_soon(self._run, self._store_lane_, receive.clone())
+    def _start_store_lane(self) -> None:
+        """One more for each part, up to what the writer allows: most images have one part."""
+        if self._store_lanes < self._upload.writer.max_concurrency:
+            self._store_lanes += 1
+            self._nursery.start_soon(self._run, self._store_lane, self._parts_taken.clone())
             self._running += 1
-        receive.close()
-        return send
 
     async def _run(self, lane: Callable[..., Any], *args: Any) -> None:
         """One lane to its end; its error is kept for the writer, and stops the others."""
@@ -163,7 +170,7 @@ class WriteStream:
                 self._count(number, sum(map(len, batch)))
             del piece, batch  # who waits for the next ones does not keep these in memory
 
-    async def _store_lane_(self, parts: trio.MemoryReceiveChannel[Any]) -> None:
+    async def _store_lane(self, parts: trio.MemoryReceiveChannel[Any]) -> None:
         async for pieces, length, offset in parts:
             if self._error is None:
                 await self._threads.run(self._store, pieces, length, offset)
@@ -173,12 +180,10 @@ class WriteStream:
     def _store(self, pieces: list[Piece] | None, length: int, offset: int) -> None:
         if pieces is None:
             self._upload.writer.skip(length, offset)
-        elif len(pieces) == 1:
-            self._upload.store(memoryview(pieces[0]).toreadonly(), offset)
-        else:
-            part = memoryview(b"".join(pieces))
-            pieces.clear()  # else all of it is in memory twice while the store takes it
-            self._upload.store(part, offset)
+            return
+        views = [memoryview(piece).toreadonly() for piece in pieces]
+        pieces.clear()  # the writer's alone now: it decides how long they stay
+        self._upload.store_pieces(views, offset)
 
     def _count(self, lane: int, length: int) -> None:
         """A lane has done *length* bytes; what all have done goes back to the budget."""

@@ -27,7 +27,8 @@ class Xattrs:
         if isinstance(found, Node):
             return await self._of_image(found, short)
         if found.store_id is None:
-            return str(os.getpid()) if short == "pid" else None
+            spool = str(self._vfs.engine.spool.path)
+            return {"pid": str(os.getpid()), "spool": spool}.get(short)
         return _of_store(self._vfs.stores[found.store_id], short)
 
     async def _of_image(self, node: Node, name: str) -> str | None:

@@ -83,11 +83,14 @@ def same_kernel_settings(mountpoint: pathlib.Path) -> None:
     kernel.tune(mount, MountOptions())
 
 
-def upstream_python() -> str:
-    """An interpreter that has glance_store 5.7.0, installed once into .cache."""
-    venv = TREE / ".cache" / "glance_store-5.7.0"
+def upstream_python(kind: str = "file") -> str:
+    """An interpreter that has glance_store 5.7.0 for *kind*, installed once into .cache."""
+    extra = "" if kind == "file" else f"[{kind}]"
+    venv = TREE / ".cache" / f"glance_store{extra}-5.7.0"
     python = venv / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "glance_store==5.7.0"], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", f"glance_store{extra}==5.7.0"], check=True
+        )
     return str(python)

@@ -2,6 +2,7 @@
 """Any sequence of file operations on a mounted store against a dict of bytes."""
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def content(length: int, seed: int) -> bytes:
     return (block * (length // len(block) + 1))[:length]
 
 
+@dataclasses.dataclass
+class Reader:
+    """An open descriptor, the name of what it has open (None: none any more), its bytes."""
+
+    descriptor: int
+    name: str | None
+    data: bytes
+
+
 class MountMachine(RuleBasedStateMachine):
     """*images* is what must be there; *readers* are descriptors with what they must see."""
 
@@ -42,7 +52,7 @@ class MountMachine(RuleBasedStateMachine):
         super().__init__()
         self.images: dict[str, bytes] = {}
         self.times: dict[str, int] = {}
-        self.readers: list[tuple[int, bytes]] = []
+        self.readers: list[Reader] = []
 
     @initialize()
     def empty(self) -> None:
@@ -50,8 +60,8 @@ class MountMachine(RuleBasedStateMachine):
             os.unlink(self.directory / name)
 
     def teardown(self) -> None:
-        for descriptor, _ in self.readers:
-            os.close(descriptor)
+        for reader in self.readers:
+            os.close(reader.descriptor)
 
     # -- writing ----------------------------------------------------------------
 
@@ -69,8 +79,10 @@ class MountMachine(RuleBasedStateMachine):
         data = content(length, seed)
         with open(self.directory / name, "ab") as file:
             file.write(data)
-        if name not in self.images or data:
-            self._is(name, self.images.get(name, b"") + data)
+        if name not in self.images:
+            self._is(name, data)
+        elif data:
+            self._written(name, self.images[name] + data)
 
     @rule(name=NAMES, gap=LENGTHS, length=LENGTHS, seed=SEEDS)
     def write_sparse(self, name: str, gap: int, length: int, seed: int) -> None:
@@ -109,13 +121,90 @@ class MountMachine(RuleBasedStateMachine):
         else:
             os.unlink(temporary)
 
+    @rule(name=NAMES, offset=LENGTHS, length=LENGTHS, seed=SEEDS, sync=st.booleans())
+    def write_into(self, name: str, offset: int, length: int, seed: int, sync: bool) -> None:
+        with self._unless_missing(name), open(self.directory / name, "r+b", buffering=0) as file:
+            data, old = content(length, seed), self.images[name]
+            assert os.pwrite(file.fileno(), data, offset) == length
+            if data:
+                new = old.ljust(offset, b"\0")
+                self._written(name, new[:offset] + data + new[offset + length :])
+            assert os.pread(file.fileno(), 10_000_000, 0) == self.images[name]
+            if sync:
+                os.fsync(file.fileno())
+
+    @rule(name=NAMES, lengths=st.lists(st.tuples(LENGTHS, LENGTHS), max_size=4), seed=SEEDS)
+    def write_anywhere(self, name: str, lengths: list[tuple[int, int]], seed: int) -> None:
+        """A new image, or one in the place of another, in any order."""
+        new = b""
+        with open(self.directory / name, "w+b", buffering=0) as file:
+            for number, (offset, length) in enumerate(lengths):
+                data = content(length, seed + number)
+                os.pwrite(file.fileno(), data, offset)
+                if data:
+                    new = new.ljust(offset, b"\0")
+                    new = new[:offset] + data + new[offset + length :]
+        self._is(name, new)
+
+    @rule(name=NAMES, offset=LENGTHS, length=LENGTHS, seed=SEEDS, cut=st.booleans())
+    def write_long_and_go_back(
+        self, name: str, offset: int, length: int, seed: int, cut: bool
+    ) -> None:
+        """More than a stream keeps in memory, through a descriptor that cannot read."""
+        new, data = content(5 * 2**20 + length, seed), content(length, seed + 1)
+        with open(self.directory / name, "wb", buffering=0) as file:
+            file.write(new)
+            os.pwrite(file.fileno(), data, offset)
+            if data:
+                new = new[:offset] + data + new[offset + length :]
+            if cut:
+                file.truncate(offset)
+                new = new[:offset]
+        self._is(name, new)
+
+    @rule(name=NAMES, size=LENGTHS, path=st.booleans())
+    def truncate(self, name: str, size: int, path: bool) -> None:
+        with self._unless_missing(name):
+            if path:
+                os.truncate(self.directory / name, size)
+            else:
+                with open(self.directory / name, "r+b") as file:
+                    file.truncate(size)
+            if size != len(self.images[name]):
+                self._written(name, self.images[name][:size].ljust(size, b"\0"))
+
+    @rule()
+    def store_it_all(self) -> None:
+        """So that what comes next meets published images."""
+        for name in self.images:
+            with open(self.directory / name, "r+b") as file:
+                os.fsync(file.fileno())
+
     @rule(name=NAMES)
     def empty_by_truncate(self, name: str) -> None:
         with self._unless_missing(name):
             os.truncate(self.directory / name, 0)
-            self._is(name, b"")
+            if self.images[name]:
+                self._written(name, b"")
+
+    def _written(self, name: str, data: bytes) -> None:
+        """Written where it is: who reads it through an old descriptor sees that too."""
+        self._has(name, data)
+        for reader in self.readers:
+            if reader.name == name:
+                reader.data = data
 
     def _is(self, name: str, data: bytes, time: int | None = None) -> None:
+        """A new version: who has the old one open keeps it."""
+        self._leave(name)
+        self._has(name, data, time)
+
+    def _leave(self, name: str, new_name: str | None = None) -> None:
+        for reader in self.readers:
+            if reader.name == name:
+                reader.name = new_name
+
+    def _has(self, name: str, data: bytes, time: int | None = None) -> None:
         self.images[name] = data
         self.times.pop(name, None)
         if time is not None:
@@ -127,6 +216,7 @@ class MountMachine(RuleBasedStateMachine):
     def unlink(self, name: str) -> None:
         with self._unless_missing(name):
             os.unlink(self.directory / name)
+            self._leave(name)
             del self.images[name]
             self.times.pop(name, None)
 
@@ -134,6 +224,9 @@ class MountMachine(RuleBasedStateMachine):
     def rename(self, name: str, new_name: str) -> None:
         with self._unless_missing(name):
             os.rename(self.directory / name, self.directory / new_name)
+            if name != new_name:
+                self._leave(new_name)
+                self._leave(name, new_name)
             self.images[new_name] = self.images.pop(name)
             time = self.times.pop(name, None)
             self.times.pop(new_name, None)
@@ -197,20 +290,22 @@ class MountMachine(RuleBasedStateMachine):
     def open_to_read(self, name: str) -> None:
         with self._unless_missing(name):
             descriptor = os.open(self.directory / name, os.O_RDONLY)
-            self.readers.append((descriptor, self.images[name]))
+            self.readers.append(Reader(descriptor, name, self.images[name]))
 
     @precondition(lambda self: self.readers)
     @rule(index=st.integers(0, 3), offset=LENGTHS, length=LENGTHS)
     def read_what_was_opened(self, index: int, offset: int, length: int) -> None:
-        descriptor, data = self.readers[index % len(self.readers)]
-        assert os.pread(descriptor, length, offset) == data[offset : offset + length]
+        reader = self.readers[index % len(self.readers)]
+        data = reader.data
+        assert os.pread(reader.descriptor, length, offset) == data[offset : offset + length]
 
     @precondition(lambda self: self.readers)
     @rule(index=st.integers(0, 3))
     def close_reader(self, index: int) -> None:
-        descriptor, data = self.readers.pop(index % len(self.readers))
-        assert os.pread(descriptor, len(data) + 1, 0) == data
-        os.close(descriptor)
+        reader = self.readers.pop(index % len(self.readers))
+        data = reader.data
+        assert os.pread(reader.descriptor, len(data) + 1, 0) == data
+        os.close(reader.descriptor)
 
     @rule(name=NAMES)
     def look_for_what_is_not_there(self, name: str) -> None:

@@ -34,6 +34,7 @@ def mount(_standing: Mount) -> Iterator[Mount]:
     ``mount.expect_log``, and no datadir a leftover.
     """
     assert _standing.running, _standing.log_text
+    _standing.watch()
     yield _standing
     _standing.check_leftovers()
     _standing.clear()

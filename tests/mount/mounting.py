@@ -73,7 +73,8 @@ class Mount:
             section = given.setdefault(store_id, {})
             if not any(name.startswith("filesystem_store_datadir") for name in section):
                 section["filesystem_store_datadir"] = datadir
-        given["storefs"] = dict(options or {})
+        self.spool = directory / "spool"
+        given["storefs"] = {"spool_dir": self.spool, "publish_delay": 0.3, **(options or {})}
         given["glance_store"] = {"default_backend": default} if default in stores else {}
         self.config = directory / "storefs.conf"
         self.config.write_text(configuration(stores, given))
@@ -99,7 +100,13 @@ class Mount:
         else:
             self.pid = self.process.pid
             await_true(self._answers, "the mount's first answer")
-        self._watchdog = threading.Timer(WATCHDOG, self.kill9)
+        self._watchdog = threading.Timer(0, self.kill9)
+        self.watch()
+
+    def watch(self, seconds: float = WATCHDOG) -> None:
+        """Let it stand for another while: a new test begins."""
+        self._watchdog.cancel()
+        self._watchdog = threading.Timer(seconds, self.kill9)
         self._watchdog.daemon = True
         self._watchdog.start()
 
@@ -143,7 +150,11 @@ class Mount:
             await_true(lambda: not _runs(self.pid), "the end of the daemon")
         else:
             assert self.process is not None
-            self.process.wait(PATIENCE)
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                _abort(self.path)
+                raise
         self._watchdog.cancel()
         mountpoint.detach(str(self.path), lazy=True)
 
@@ -152,6 +163,7 @@ class Mount:
         if self.pid and _runs(self.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+            _abort(self.path)
             if self.process is not None and not self.daemon:
                 self.process.wait(PATIENCE)
             self._watchdog.cancel()
@@ -195,6 +207,10 @@ class Mount:
         assert not unexpected, "\n".join(unexpected)
         assert not missing, f"not in the log: {missing}"
 
+    def forget_log(self) -> None:
+        """What was logged so far is no fault: what storefs stands on was taken away."""
+        self._checked = len(self.log_text)
+
     def temporaries(self) -> list[str]:
         """Uploads in the datadirs that are not published."""
         return [
@@ -205,9 +221,14 @@ class Mount:
             if name.startswith(TEMPORARY)
         ]
 
+    def spooled(self) -> list[str]:
+        """What is in the spool."""
+        return os.listdir(self.spool) if self.spool.is_dir() else []
+
     def check_leftovers(self) -> None:
         """Once all is closed no datadir holds an upload; the kernel releases on the side."""
         await_true(lambda: not self.temporaries(), f"temporaries gone: {self.temporaries()}")
+        await_true(lambda: not self.spooled(), f"spool empty: {self.spooled()}")
 
     def clear(self) -> None:
         """Remove all images, as a user would, and see that this works."""
@@ -218,6 +239,14 @@ class Mount:
 
 
 _UMOUNT = ("umount",) if os.geteuid() == 0 else ("fusermount3", "-u")
+
+
+def _abort(path: Path) -> None:
+    """Nobody waits for an answer of the mount any more, whatever storefs does."""
+    if (mount := mountpoint.find(str(path))) is not None:
+        connection = Path("/sys/fs/fuse/connections", mount.device.partition(":")[2])
+        with contextlib.suppress(OSError):
+            (connection / "abort").write_text("1")
 
 
 def _runs(pid: int) -> bool:

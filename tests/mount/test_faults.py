@@ -167,7 +167,8 @@ def test_error_while_writing_reaches_the_writer(faulty: Mount, call: str, error:
 def test_error_in_the_clean_up_does_not_hide_the_first(faulty: Mount) -> None:
     image = faulty / "faulty" / "abort-ValueError"
     descriptor = os.open(image, os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, BYTES)
+    for _ in range(2):  # more than is kept in memory
+        os.write(descriptor, BYTES)
     faulty.expect_log("write faulty/abort-ValueError: .*from start to end")
     faulty.expect_log("abort-ValueError: what was stored of it may be left behind")
     with pytest.raises(OSError) as caught:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """When an image is there, for whom, and what becomes of it when something fails."""
 
-import contextlib
 import errno
 import hashlib
 import mmap
@@ -254,60 +253,7 @@ def test_error_at_fsync_reaches_dd(make_mount: MakeMount) -> None:
     assert os.listdir(mount / "mem") == []
 
 
-# -- what cannot be streamed ------------------------------------------------------------
-
-
-def test_write_out_of_order_is_refused_and_leaves_nothing(mount: Mount) -> None:
-    image = mount / "shared" / "image"
-    mount.expect_log(r"write shared/image: .*from start to end.*\[EINVAL\].*copy it here")
-    with open(image, "wb", buffering=0) as file:
-        file.write(NEW)
-        with pytest.raises(OSError) as caught:
-            os.pwrite(file.fileno(), b"header", 0)
-        assert caught.value.errno == errno.EINVAL
-        with pytest.raises(OSError):
-            file.write(b"more")
-        with pytest.raises(OSError):
-            os.fsync(file.fileno())
-        descriptor = os.dup(file.fileno())
-        with pytest.raises(OSError):
-            os.close(descriptor)
-        with contextlib.suppress(OSError):
-            file.close()
-    assert os.listdir(mount / "shared") == []
-    assert not image.exists()
-    image.write_bytes(NEW)
-
-
-@pytest.mark.parametrize(
-    ("output", "message"),
-    [("qcow2", "Device or resource busy"), ("raw", "Could not close the new file")],
-)
-def test_qemu_img_convert_into_a_store_fails_and_leaves_nothing(
-    mount: Mount, tmp_path: Path, output: str, message: str
-) -> None:
-    """It makes room, closes, opens again, reads back and rewrites: no stream can do that."""
-    source, disk = tmp_path / "source.raw", mount / "shared" / "disk"
-    source.write_bytes(bytes(MiB) + NEW + bytes(4 * MiB))
-    mount.expect_log(r"shared/disk: Image disk (can only be written from|is still being)")
-    result = attempt("qemu-img", "convert", "-f", "raw", "-O", output, source, disk)
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert os.listdir(mount / "shared") == []
-    assert not disk.exists()
-
-
-def test_what_was_written_is_not_read_back_through_the_same_descriptor(mount: Mount) -> None:
-    """The old bytes would be wrong, and the new ones are not there yet."""
-    image = mount / "shared" / "image"
-    image.write_bytes(b"")
-    mount.expect_log("read shared/image: Image image is still being written")
-    with open(image, "r+b", buffering=0) as file:
-        file.write(b"new")
-        with pytest.raises(OSError) as caught:
-            os.pread(file.fileno(), 3, 0)
-    assert caught.value.errno == errno.EBUSY
-    assert image.read_bytes() == b"new"
+# -- deleting what is written ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("store", ["mem", "shared"])
@@ -324,26 +270,6 @@ def test_unlink_ends_the_upload_under_that_name(mount: Mount, store: str, there:
         os.close(descriptor)
     assert os.listdir(mount / store) == []
     assert not image.exists()
-
-
-def test_write_into_a_published_image_is_refused(mount: Mount) -> None:
-    image = mount / "shared" / "image"
-    image.write_bytes(OLD)
-    mount.expect_log(r"write shared/image: .*from start to end")
-    with open(image, "r+b", buffering=0) as file, pytest.raises(OSError) as caught:
-        file.write(b"header")
-    assert caught.value.errno == errno.EINVAL
-    assert image.read_bytes() == OLD
-
-
-def test_truncate_to_another_size_is_refused(mount: Mount) -> None:
-    image = mount / "shared" / "image"
-    image.write_bytes(OLD)
-    mount.expect_log(r"setattr shared/image: .*from start to end")
-    with pytest.raises(OSError) as caught:
-        os.truncate(image, 100)
-    assert caught.value.errno == errno.EINVAL
-    assert image.read_bytes() == OLD
 
 
 # -- processes that die ----------------------------------------------------------------
@@ -381,27 +307,35 @@ def test_uploads_of_a_living_storefs_stay_when_another_starts(
     assert (mount / "shared" / "image").read_bytes() == NEW
 
 
-def test_killed_cp_publishes_what_it_wrote(mount: Mount, tmp_path: Path) -> None:
-    """The kernel closes for it, which nobody can tell from a close of its own.
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_cp_publishes_nothing(mount: Mount, tmp_path: Path, number: int) -> None:
+    """The kernel closes for it, and nobody meant that."""
+    mount.expect_log(r"shared: (image|kept): its writer was killed")
+    (mount / "shared" / "kept").write_bytes(OLD)
+    for name in ("image", "kept"):
+        pipe = tmp_path / name
+        os.mkfifo(pipe)
+        cp = subprocess.Popen(["cp", "--copy-contents", pipe, mount / "shared" / name])
+        with open(pipe, "wb", buffering=0) as file:
+            file.write(NEW)
+            await_true(mount.temporaries, "all written")
+            cp.send_signal(number)
+            assert cp.wait() == -number
+        await_true(lambda: not mount.temporaries(), "the end of the upload")
+    assert os.listdir(mount / "shared") == ["kept"]
+    assert (mount / "shared" / "kept").read_bytes() == OLD
 
-    A local disk would keep the same bytes.
-    """
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    cp = subprocess.Popen(["cp", "--copy-contents", pipe, mount / "shared" / "image"])
-    with open(pipe, "wb", buffering=0) as file:
-        file.write(NEW)
-        await_true(lambda: _size(mount / "shared" / "image") == len(NEW), "all written")
-        cp.send_signal(signal.SIGKILL)
-        cp.wait()
-    await_true(lambda: os.listdir(mount / "shared") == ["image"], "its publication")
-    assert (mount / "shared" / "image").read_bytes() == NEW
 
-
-def _size(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return os.stat(path).st_size
-    return -1
+def test_process_that_ends_without_a_close_publishes(mount: Mount) -> None:
+    """Nobody killed it: leaving files to the kernel is a way to close them."""
+    program = (
+        f"import os; f = os.open({str(mount / 'shared' / 'image')!r}, os.O_WRONLY | os.O_CREAT)"
+    )
+    for status in (0, 3):
+        code = f"{program}; os.write(f, b'all of it'); os._exit({status})"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == status
+        assert (mount / "shared" / "image").read_bytes() == b"all of it"
+        os.unlink(mount / "shared" / "image")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

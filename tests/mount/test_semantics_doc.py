@@ -26,7 +26,9 @@ STORES = {"disk": "file", "ram": "memory", "tiny": "memory", "web": "http"}
 #: A failed operation logs one WARNING with its errno, a temporary nobody renames another:
 #: the page shows both.
 _TOLD = re.compile(
-    r"WARNING storefs\.(fuse\.reporting: .*\[E[A-Z]+\]|streams\.files: .*no rename followed)"
+    r"WARNING storefs\.(fuse\.reporting: .*\[E[A-Z]+\]"
+    r"|streams\.files: .*(no rename followed|its writer was killed)"
+    r"|streams\.spooling: tiny: big: could not be stored)"
 )
 
 SECTIONS = sections(PAGE)
@@ -48,13 +50,18 @@ def web(tmp_path: Path) -> Iterator[Nginx]:
 @pytest.fixture
 def documented(make_mount: MakeMount, tmp_path: Path) -> Mount:
     """The mount the page speaks of."""
-    need_tools("rsync", "getfattr", "qemu-img")
+    need_tools("rsync", "getfattr", "qemu-img", "fallocate")
     options = {
         "ram": {"weight": 10},
         "tiny": {"memory_store_capacity": 1024 * 1024},
         "web": {"http_store_catalog": tmp_path / "catalog"},
     }
-    return make_mount(STORES, sections=options, options={"rename_grace": 2.0}, default="disk")
+    return make_mount(
+        STORES,
+        sections=options,
+        options={"rename_grace": 2.0, "publish_delay": 0.5},
+        default="disk",
+    )
 
 
 @pytest.fixture

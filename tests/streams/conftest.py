@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,13 +27,14 @@ def store(store_id: str, driver: type[MemoryDriver] = MemoryDriver) -> Store:
 
 
 @pytest.fixture
-def served() -> Served:
+def served(tmp_path: Path) -> Served:
     """``async with served(driver_class, **settings) as vfs``: one store, ``s``."""
 
     @asynccontextmanager
     async def serve(
         driver: type[MemoryDriver] = MemoryDriver, **settings: Any
     ) -> AsyncIterator[Vfs]:
+        settings.setdefault("spool_directory", tmp_path / "spool")
         vfs = Vfs({"s": store("s", driver)}, Settings(default_store="s", **settings))
         async with trio.open_nursery() as nursery:
             await nursery.start(vfs.serve)

@@ -74,6 +74,36 @@ def test_pieces_and_gaps_become_parts_with_the_right_hashes(
 
 
 @pytest.mark.trio
+async def test_pieces_reach_the_writer_uncopied_and_are_its_alone() -> None:
+    class Keeping(CollectingWriter):
+        def pwritev(self, pieces: list[memoryview], offset: int) -> None:
+            parts[offset] = list(pieces)
+            pieces.clear()
+
+    parts: dict[int, list[memoryview]] = {}
+    given = [DATA[:400], DATA[400:1000], DATA[1000:1500]]
+    async with writing(Keeping(1000)) as (stream, _):
+        for data in given:
+            await stream.write(data)
+        await stream.drain()
+    kept = [*parts[0], *parts[1000]]
+    assert [id(piece.obj) for piece in kept] == list(map(id, given))
+    assert all(piece.readonly for piece in kept)
+
+
+@pytest.mark.trio
+async def test_an_image_of_one_part_has_one_lane_to_the_store() -> None:
+    async with trio.open_nursery() as nursery:
+        upload = Upload(CollectingWriter(1000, max_concurrency=8))
+        stream = WriteStream(upload, Threads(32), Threads(2), Budget(MiB), nursery)
+        hashing = len(upload.lanes)
+        assert len(nursery.child_tasks) == hashing
+        await stream.write(DATA[:1000])
+        assert len(nursery.child_tasks) == hashing + 1
+        await stream.drain()
+
+
+@pytest.mark.trio
 async def test_a_part_nobody_wrote_is_left_to_the_driver() -> None:
     writer = CollectingWriter(1000)
     async with writing(writer) as (stream, _):

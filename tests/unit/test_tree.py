@@ -155,3 +155,13 @@ def test_memory_is_that_of_what_is_known(tree: Tree) -> None:
         tree.forget(node.inode, 1)
     assert tree._by_name == {}
     assert len(tree._by_inode) == 3
+
+
+def test_settling_what_has_gone_leaves_who_got_its_number(tree: Tree) -> None:
+    gone = tree.add("a", "image", INFO, 0)
+    tree.detach(gone)
+    heir = tree.add("a", "image", INFO, 1)
+    assert heir.inode == gone.inode
+    tree.remember(heir)
+    tree.settled(gone)
+    assert tree.get(heir.inode) is heir

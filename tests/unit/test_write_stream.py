@@ -10,7 +10,7 @@ from storefs.streams.budget import Budget
 from storefs.streams.threads import Threads
 from storefs.streams.write_stream import WriteStream
 from storefs.upload import Upload
-from tests.contract.harnesses import configured
+from tests.contract.harness import configured
 
 PART = 64 * 1024
 

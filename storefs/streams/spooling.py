@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All images of a mount that are written in any order: who has one, when it is published.
+
+A spooled image is published by fsync(2), by rename(2), and else some seconds
+after its last close: qemu-img closes and opens again three times. What the store
+refuses is tried again, later and later, for as long as the mount stands.
+"""
+
+import dataclasses
+import logging
+
+import trio
+
+from storefs import exceptions
+from storefs.driver import Store
+from storefs.streams.engine import Engine
+from storefs.streams.layers import Layer
+from storefs.streams.names import Names, now_info
+from storefs.streams.overlay import OpenBase
+from storefs.streams.same_image import delete_version, stored_already
+from storefs.streams.spool import Entry, Record
+from storefs.streams.spooled import Spooled
+from storefs.tree import Node, Tree
+
+log = logging.getLogger(__name__)
+
+#: The longest a store that refused is left alone before it is tried again, seconds.
+RETRY_MOST = 300.0
+
+#: How often an unmount that waits says what for, seconds.
+PROGRESS = 5.0
+
+#: How often an unmount tries what a store refuses.
+LAST_ATTEMPTS = 3
+
+Left = tuple[Entry, Record, list[Layer]]
+
+
+@dataclasses.dataclass(eq=False)
+class _Timer:
+    """The task that publishes one image."""
+
+    scope: trio.CancelScope = dataclasses.field(default_factory=trio.CancelScope)
+    done: trio.Event = dataclasses.field(default_factory=trio.Event)
+
+
+class Spooling:
+    """The spooled images of one mount, by node."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        names: Names,
+        tree: Tree,
+        open_base: OpenBase,
+    ) -> None:
+        self._engine = engine
+        self._names = names
+        self._tree = tree
+        self._open_base = open_base
+        self._all: dict[Node, Spooled] = {}
+        self._timers: dict[Spooled, _Timer] = {}
+        self._running: set[_Timer] = set()
+        #: set when the mount ends: nobody waits for a last close any more
+        self._hurry = trio.Event()
+
+    def find(self, node: Node) -> Spooled | None:
+        """What is written over *node*, if somebody has begun to."""
+        return self._all.get(node)
+
+    def all(self) -> list[Spooled]:
+        return list(self._all.values())
+
+    def promised(self, store_id: str) -> list[Node]:
+        """The images of a store that are closed and not in it yet."""
+        return [
+            node
+            for node, spooled in self._all.items()
+            if node.store_id == store_id and node.named and spooled.promised is not None
+        ]
+
+    def replaces(self, node: Node) -> bool:
+        """Is one of them on its way to *node*'s name?"""
+        return any(other.replaces is node for other in self._all)
+
+    # -- beginning --------------------------------------------------------------------
+
+    def begin(self, node: Node) -> Spooled:
+        """Write *node* from nothing: a new image, or one that replaces another."""
+        return self.enter(self.prepare(node))
+
+    def prepare(self, node: Node) -> Spooled:
+        """The same, of which nobody knows before `enter`."""
+        old = node.replaces.info if node.replaces is not None else None
+        if node.replaces is not None and (older := self._all.get(node.replaces)) is not None:
+            old = older.over
+        return Spooled(*self._world(node), over=old, empty=True)
+
+    def enter(self, spooled: Spooled) -> Spooled:
+        """From now on *spooled* is what its node is."""
+        spooled.node.pending = spooled
+        return self._added(spooled.node, spooled)
+
+    def edit(self, node: Node) -> Spooled:
+        """Write into *node*'s bytes; `InUseByStore`, `ImageChanged`."""
+        if (spooled := self._all.get(node)) is not None:
+            return spooled
+        if node.pending is not None:
+            raise exceptions.InUseByStore(f"Image {node.name} is being written.")
+        if not node.named:
+            raise exceptions.ImageChanged(image=node.name)
+        return self._added(node, Spooled(*self._world(node), over=node.info))
+
+    def _world(self, node: Node) -> tuple[Engine, Node, Store, OpenBase]:
+        return self._engine, node, self._engine.stores[node.store_id], self._open_base
+
+    def _added(self, node: Node, spooled: Spooled) -> Spooled:
+        self._all[node] = spooled
+        return spooled
+
+    # -- promises and their keeping -------------------------------------------------------
+
+    async def seal(self, spooled: Spooled) -> None:
+        """close(2): what was written survives a crash, and bears its name from now on."""
+        await spooled.seal()
+        node = spooled.node
+        if spooled.promised is not None and node.replaces is not None:
+            old = self._tree.find(node.store_id, node.name)
+            self._names.succeeded(node)
+            if old is not None and (older := self._all.get(old)) is not None:
+                async with older.giving_way():
+                    await spooled.stand_over(older.over)  # it may just have been stored
+                await self.superseded(old)
+
+    async def publish(self, spooled: Spooled) -> None:
+        """fsync(2): store what was promised, now."""
+        if await spooled.publish() is not None:
+            log.info("%s: %s: published", spooled.node.store_id, spooled.node.name)
+
+    async def store_as(self, spooled: Spooled, name: str) -> bool:
+        """Store it under another name than its own; False if it has been stored under that."""
+        if not await spooled.aim(name):
+            return False
+        try:
+            await self.publish(spooled)
+        except Exception:
+            await spooled.arrived()
+            raise
+        return True
+
+    async def superseded(self, node: Node) -> None:
+        """*node* lost its name for good: nothing of it is to be published any more."""
+        if (spooled := self._all.get(node)) is not None:
+            await spooled.discard()
+            await self.released(node)
+
+    async def cut_off(self, node: Node) -> None:
+        """The last who wrote *node* was killed: what nobody was promised is given up."""
+        spooled = self._all.get(node)
+        if spooled is None or node.writers or not spooled.changed or spooled.nameless:
+            return
+        log.warning(
+            "%s: %s: its writer was killed; what it wrote is given up", node.store_id, node.name
+        )
+        if not await spooled.roll_back():
+            await self.superseded(node)
+            self._tree.detach(node)
+
+    async def released(self, node: Node) -> None:
+        """Somebody closed *node*: it is time to publish it, or to forget it."""
+        spooled = self._all.get(node)
+        if spooled is None or node.writers:
+            return
+        if _unpublished(spooled):
+            spooled.released_at = trio.current_time()
+            if not self._hurry.is_set():
+                self._start(spooled)
+        elif not (spooled.nameless and node.opens):
+            await self._forget(spooled)
+
+    async def _forget(self, spooled: Spooled) -> None:
+        if self._all.get(spooled.node) is spooled:
+            del self._all[spooled.node]
+            await spooled.aclose()
+            self._tree.settled(spooled.node)
+
+    def _start(self, spooled: Spooled) -> None:
+        if spooled not in self._timers:
+            timer = self._timers[spooled] = _Timer()
+            self._running.add(timer)
+            self._engine.nursery.start_soon(self._publish_later, spooled, timer)
+
+    async def _publish_later(self, spooled: Spooled, timer: "_Timer") -> None:
+        """Until it is published, or somebody has it open to write it."""
+        try:
+            with timer.scope:
+                await self._try_to_publish(spooled)
+            del self._timers[spooled]
+            with trio.CancelScope(shield=True):
+                await self.released(spooled.node)
+        finally:
+            self._running.discard(timer)
+            timer.done.set()
+
+    async def _try_to_publish(self, spooled: Spooled) -> None:
+        idle = self._engine.settings.publish_delay
+        delay, attempts = idle, 0
+        while _unpublished(spooled):
+            with trio.move_on_after(delay):
+                await self._hurry.wait()
+            hurry = self._hurry.is_set()
+            if spooled.node.writers and not hurry:
+                return
+            if not hurry and (rest := spooled.released_at + idle - trio.current_time()) > 0:
+                delay = rest  # it was closed again meanwhile
+                continue
+            attempts += hurry
+            delay = min(max(1.0, delay * 2), RETRY_MOST)
+            if not await self._attempt(spooled, delay):
+                if attempts == LAST_ATTEMPTS:
+                    return
+                if hurry:
+                    await trio.sleep(1)
+
+    async def _attempt(self, spooled: Spooled, delay: float) -> bool:
+        node = spooled.node
+        try:
+            if not node.writers:
+                await self.seal(spooled)
+            await self.publish(spooled)
+        except Exception as exc:  # noqa: BLE001 - it stays promised, whatever it was
+            if not (spooled.nameless or spooled.gives_way):
+                log.warning(
+                    "%s: %s: could not be stored: %s; it is kept in %s and tried again%s",
+                    node.store_id,
+                    node.name,
+                    exc,
+                    self._engine.spool.path,
+                    "" if self._hurry.is_set() else f" in {delay:g} s",
+                )
+            return False
+        return True
+
+    # -- start and end of the mount ----------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Take up what an earlier storefs promised these stores."""
+        try:
+            left = await self._engine.spooling.run(lambda: list(self._engine.spool.leftovers()))
+        except OSError as exc:
+            log.warning("What is left in the spool could not be read: %s", exc)
+            return
+        for one in sorted(left, key=lambda one: one[1].sealed_ns, reverse=True):
+            if not await self._adopt(one):
+                await self._engine.spooling.run(one[0].unlock)
+
+    async def _adopt(self, left: Left) -> bool:
+        _, record, layers = left
+        store = self._engine.stores.get(record.store)
+        if store is None or not _is_the_same(store, record):
+            log.warning(
+                "%s is written and not stored: mount the store %s that keeps it in %s",
+                record.image,
+                record.store,
+                record.uri,
+            )
+        elif record.successor is not None and await self._succeeded(store, record):
+            await self._remove(left)
+            log.info("%s: %s: removed what was replaced after it", record.store, record.image)
+            return True
+        elif record.deleted and await self._deleted(store, record):
+            await self._remove(left)
+            log.info("%s: %s: deleted, as was begun before a crash", record.store, record.image)
+            return True
+        elif (node := self._tree.find(record.store, record.image)) and node.pending is not None:
+            if (newer := self._all.get(node)) is not None:
+                await self._drop(left, newer)
+                return True
+            log.warning("%s: %s: written twice; the older waits", record.store, record.image)
+        else:
+            if node is not None:
+                self._names.gone(node)
+            info = now_info(record.image)
+            node = self._tree.add(record.store, record.image, info, trio.current_time())
+            spooled = Spooled.adopted(*self._world(node), left)
+            node.pending = spooled
+            self._added(node, spooled)
+            log.info("%s: %s: written before a crash; storing it", record.store, record.image)
+            self._start(spooled)
+            return True
+        for layer in layers:
+            layer.close(keep=True)
+        return False
+
+    async def _drop(self, left: Left, newer: Spooled) -> None:
+        """storefs ended after *newer* was promised and before *left* was withdrawn."""
+        _, record, _ = left
+        if record.uploaded is not None:
+            await newer.outdate(record)
+        await self._remove(left)
+        log.info("%s: %s: removed what was replaced after it", record.store, record.image)
+
+    async def _succeeded(self, store: Store, record: Record) -> bool:
+        """Was what was about to replace it stored?"""
+        assert record.successor is not None
+        try:
+            found = await self._engine.threads(store).run(
+                stored_already, store, record.image, record.successor
+            )
+        except Exception as exc:  # noqa: BLE001 - the next start asks again
+            log.warning("%s: %s: could not be asked for: %s", record.store, record.image, exc)
+            return False
+        return found is not None
+
+    async def _deleted(self, store: Store, record: Record) -> bool:
+        """Finish a deletion; what others wrote since stays."""
+        try:
+            await self._engine.threads(store).run(delete_version, store, record)
+        except Exception as exc:  # noqa: BLE001 - it is tried again by the next start
+            log.warning("%s: %s: could not be deleted: %s", record.store, record.image, exc)
+            return False
+        return True
+
+    async def _remove(self, left: Left) -> None:
+        entry, _, layers = left
+        for layer in layers:
+            layer.close(keep=True)
+        await self._engine.spooling.run(entry.remove)
+
+    async def drain(self) -> list[Spooled]:
+        """Publish what is promised; what could not be, and stays for the next start."""
+        self._hurry.set()
+        for spooled in self._waiting():
+            self._start(spooled)
+        with trio.move_on_after(self._engine.settings.drain_timeout):
+            while self._running:
+                self._tell_progress()
+                with trio.move_on_after(PROGRESS):
+                    for timer in list(self._running):
+                        await timer.done.wait()
+        for timer in list(self._running):
+            timer.scope.cancel()
+            await timer.done.wait()
+        left = self._waiting()
+        for spooled in self.all():
+            await self._end(spooled)
+        return left
+
+    def _waiting(self) -> list[Spooled]:
+        return [s for s in self.all() if s.promised is not None and not s.nameless]
+
+    def _tell_progress(self) -> None:
+        waiting = self._waiting()
+        size = sum(s.size - s.stored for s in waiting)
+        if waiting:
+            log.info("Still to be stored: %d images, %d MiB", len(waiting), size >> 20)
+
+    async def _end(self, spooled: Spooled) -> None:
+        node = spooled.node
+        if spooled.changed and not spooled.nameless:
+            log.warning(
+                "%s: %s: what was written since its last close is given up",
+                node.store_id,
+                node.name,
+            )
+        await self._forget(spooled)
+
+
+def _unpublished(spooled: Spooled) -> bool:
+    return not spooled.nameless and (spooled.promised is not None or spooled.changed)
+
+
+def _is_the_same(store: Store, record: Record) -> bool:
+    try:
+        return bool(store.locate(record.image).safe_uri() == record.uri)
+    except exceptions.GlanceStoreException:  # no name for it, or a broken store
+        return False
