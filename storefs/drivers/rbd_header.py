@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of images without opening them: RBD's own objects, read directly.
+
+An image NAME is ``rbd_id.NAME``, which holds its id, and ``rbd_header.ID``, whose omap
+holds size, times, snapshots and the image's metadata: two reads, where opening it takes
+a dozen. A listing reads the headers of many at once. The layout is that of format 2,
+unchanged since Ceph 0.56 (rbd_types.h, cls_rbd_types.h).
+"""
+
+import collections
+import dataclasses
+import errno
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+from storefs.drivers.rbd_errors import failure
+from storefs.drivers.rbd_sdk import Sdk
+
+#: How many headers are asked for at once; 64 hide the way to an OSD and back.
+WINDOW = 64
+
+#: Omap entries asked for at once; an OSD gives 1024 at most.
+_ENTRIES = 1000
+
+_METADATA = "metadata_"
+_SNAPSHOT = "snapshot_"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    snap_id: int
+    name: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Header:
+    """One image: *size* in bytes is the head's, *modified_ns* counts from the epoch."""
+
+    image_id: str
+    size: int
+    object_size: int
+    features: int
+    #: not 0 where RBD's map of the objects cannot be trusted
+    flags: int
+    modified_ns: int
+    data_prefix: str
+    snapshots: tuple[Snapshot, ...]
+    metadata: Mapping[str, str]
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        return next((found for found in self.snapshots if found.name == name), None)
+
+
+def header_object(image_id: str) -> str:
+    return f"rbd_header.{image_id}"
+
+
+def snapshot_key(snap_id: int) -> str:
+    return f"{_SNAPSHOT}{snap_id:016x}"
+
+
+def find_id(sdk: Sdk, ioctx: Any, name: str) -> str | None:
+    """The id of the image called *name*; None if there is none."""
+    try:
+        data = ioctx.read(f"rbd_id.{name}")
+    except sdk.rados.ObjectNotFound:
+        return None
+    return _text(data, 0)[0]
+
+
+def find_header(ioctx: Any, image_id: str) -> Header | None:
+    """The header of image *image_id*; None if it is gone."""
+    return _complete(ioctx, _OmapRead(ioctx, image_id, ""))
+
+
+def find_headers(ioctx: Any, image_ids: Iterable[str]) -> Iterator[Header | None]:
+    """The headers of many, in their order; None for those that are gone."""
+    for read in ahead(_OmapRead(ioctx, image_id, "") for image_id in image_ids):
+        yield _complete(ioctx, read)
+
+
+class _Settles(Protocol):
+    def settle(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Settles)
+
+
+def ahead(begun: Iterable[T]) -> Iterator[T]:
+    """What *begun* gives, with `WINDOW` of them on their way before the first is waited for.
+
+    If nobody wants the rest those on their way are settled.
+    """
+    window: collections.deque[T] = collections.deque()
+    try:
+        for item in begun:
+            window.append(item)
+            if len(window) >= WINDOW:
+                yield window.popleft()
+        while window:
+            yield window.popleft()
+    finally:
+        for item in window:
+            item.settle()
+
+
+def read_snapshot(sdk: Sdk, ioctx: Any, image_id: str, snap_id: int) -> Snapshot | None:
+    """The snapshot as it is now; None if it, or all of the image, is gone."""
+    key = snapshot_key(snap_id)
+    with sdk.rados.ReadOpCtx() as operation:
+        entries, _ = ioctx.get_omap_vals_by_keys(operation, (key,))
+        try:
+            ioctx.operate_read_op(operation, header_object(image_id))
+        except sdk.rados.ObjectNotFound:
+            return None
+        found = dict(entries)
+    return _snapshot(found[key]) if key in found else None
+
+
+class _OmapRead:
+    """One header on its way, from the entry behind *after* on."""
+
+    def __init__(self, ioctx: Any, image_id: str, after: str) -> None:
+        self.image_id = image_id
+        self._operation = ioctx.create_read_op()
+        self._entries, _ = ioctx.get_omap_vals(self._operation, after, "", _ENTRIES)
+        self._ioctx = ioctx
+        self._completion = ioctx.operate_aio_read_op(self._operation, header_object(image_id))
+
+    def result(self) -> dict[str, bytes] | None:
+        """Its entries; None if there is no such image. Called once."""
+        try:
+            self._completion.wait_for_complete()
+            code = self._completion.get_return_value()
+            if code == -errno.ENOENT:
+                return None
+            if code < 0:
+                raise failure(code, f"The image of id {self.image_id}")
+            return dict(self._entries)
+        finally:
+            self._release()
+
+    def settle(self) -> None:
+        """Wait for one whose result nobody wants: librados writes into it until then."""
+        self._completion.wait_for_complete()
+        self._release()
+
+    def _release(self) -> None:
+        """Now, while there is a connection, and not when the garbage is collected."""
+        self._ioctx.release_read_op(self._operation)
+        self._completion = self._entries = self._operation = self._ioctx = None
+
+
+def _complete(ioctx: Any, read: _OmapRead) -> Header | None:
+    """The header *read* began; an image of many snapshots needs more than one."""
+    entries: dict[str, bytes] = {}
+    while True:
+        found = read.result()
+        if found is None:
+            return None
+        entries.update(found)
+        if len(found) < _ENTRIES:
+            return _header(read.image_id, entries)
+        read = _OmapRead(ioctx, read.image_id, next(reversed(found)))
+
+
+def _header(image_id: str, entries: Mapping[str, bytes]) -> Header | None:
+    """None for what is no complete header: one that is being made or removed."""
+    if "size" not in entries or "object_prefix" not in entries:
+        return None
+    return Header(
+        image_id,
+        size=_number(entries["size"]),
+        object_size=1 << entries["order"][0],
+        features=_number(entries.get("features", bytes(8))),
+        flags=_number(entries.get("flags", bytes(8))),
+        modified_ns=_time_ns(entries.get("modify_timestamp") or entries.get("create_timestamp")),
+        data_prefix=_text(entries["object_prefix"], 0)[0],
+        snapshots=tuple(
+            _snapshot(data) for key, data in entries.items() if key.startswith(_SNAPSHOT)
+        ),
+        metadata={
+            key.removeprefix(_METADATA): data.decode(errors="replace")
+            for key, data in entries.items()
+            if key.startswith(_METADATA)
+        },
+    )
+
+
+def _number(data: bytes) -> int:
+    return int(struct.unpack_from("<Q", data)[0])
+
+
+def _time_ns(data: bytes | None) -> int:
+    """Seconds and nanoseconds; images made before Ceph 13 have none."""
+    if data is None or len(data) < 8:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<II", data)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def _snapshot(data: bytes) -> Snapshot:
+    """The first members of cls_rbd_snap: version, compat, length; then id, name, size."""
+    snap_id = struct.unpack_from("<Q", data, 6)[0]
+    name, end = _text(data, 14)
+    return Snapshot(snap_id, name, struct.unpack_from("<Q", data, end)[0])
+
+
+def _text(data: bytes, offset: int) -> tuple[str, int]:
+    """A string of Ceph's encoding, and where it ends."""
+    begin = offset + 4
+    end = begin + int(struct.unpack_from("<I", data, offset)[0])
+    return data[begin:end].decode(errors="surrogateescape"), end

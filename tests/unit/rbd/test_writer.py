@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing: sizes nobody told, failures at every step, and what a crash leaves."""
+
+import functools
+import itertools
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from storefs import exceptions
+from storefs.drivers import rbd_writer
+from storefs.drivers.journal import Journal
+from storefs.drivers.rbd import RbdDriver
+from storefs.drivers.rbd_io import MiB
+from storefs.drivers.rbd_target import RbdTarget
+from tests.contract.images import add, listed, parts_of, pattern, read, write
+from tests.servers.rbd_pool import RbdPool
+from tests.unit.rbd.conftest import Make
+
+
+def await_true(what: Any) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("told", [None, 5, 100 * MiB])
+def test_the_size_may_be_wrong_or_missing(
+    driver: RbdDriver, images: RbdPool, told: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rbd_writer, "_LEAST_STEP", 9 * MiB)
+    data = pattern(43 * MiB + 3)
+    writer = driver.create(driver.locate("image"), told)
+    with ThreadPoolExecutor(writer.max_concurrency) as pool:
+        list(pool.map(lambda part: writer.pwrite(*part), reversed(parts_of(writer, data))))
+    writer.commit(len(data))
+    assert images.get("image") == data
+
+
+def test_an_image_of_unknown_size_grows_in_few_steps(
+    driver: RbdDriver,
+) -> None:
+    writer = driver.create(driver.locate("image"), None)
+    assert isinstance(writer, rbd_writer.RbdWriter)
+    steps = []
+    for offset in range(0, 1024 * MiB, 8 * MiB):
+        writer._make_room(offset + 8 * MiB)
+        if writer._size not in steps:
+            steps.append(writer._size)
+    assert [step // MiB for step in steps] == [64, 128, 256, 512, 1024]
+    writer.abort()
+
+
+def test_a_hole_takes_no_room(driver: RbdDriver) -> None:
+    writer = driver.create(driver.locate("image"), None)
+    writer.skip(8 * MiB, 0)
+    writer.pwrite(memoryview(b"end"), 8 * MiB)
+    writer.commit(8 * MiB + 3)
+    info = driver.stat(driver.locate("image"))
+    assert (info.size, info.allocated) == (8 * MiB + 3, 8 * MiB)
+
+
+class Failing:
+    """An rbd.Image that fails at one step, as Ceph cannot be told to.
+
+    It has one and is none: what is derived from rbd.Image is freed wrongly with its class.
+    Its __dealloc__ finds no `close` then, and the AttributeError keeps what is freed.
+    """
+
+    def __init__(self, rbd: Any, image: Any, step: str, *args: Any, **how: Any) -> None:
+        self._rbd = rbd
+        self._step = step
+        self._image = image(*args, **how)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name == self._step else getattr(self._image, name)
+
+    def __enter__(self) -> "Failing":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._image.close()
+
+    def _fail(self, *_args: Any, **_how: Any) -> None:
+        raise self._rbd.NoSpace("no room", errno=28)
+
+
+STEPS = ["create_snap", "protect_snap", "metadata_set", "resize", "flush"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_whatever_fails_at_the_end_nothing_is_left(
+    driver: RbdDriver, images: RbdPool, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rbd = driver._cluster.sdk.rbd
+    add(driver, "old", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(rbd, "Image", functools.partial(Failing, rbd, rbd.Image, step))
+        for name in ("old", "image"):
+            with pytest.raises(exceptions.StorageFull):
+                add(driver, name, b"bytes", replace=True)
+    assert images.names() == ["old"]
+    assert read(driver, "old") == b"old"
+
+
+def _add_for_ever(driver: RbdDriver) -> None:
+    for number in itertools.count():
+        add(driver, "next", pattern(8 * MiB, number), replace=True)
+
+
+def test_a_full_pool_is_told_and_nothing_is_left(driver: RbdDriver, images: RbdPool) -> None:
+    add(driver, "image", pattern(8 * MiB))
+    images.command("osd", "pool", "set-quota", "images", "max_bytes", str(4 * MiB))
+    try:
+        with pytest.raises(exceptions.StorageFull, match="quota"):
+            _add_for_ever(driver)
+        await_true(lambda: driver.capacity().free == 0)
+        assert [name for name in images.names() if name not in ("image", "next")] == []
+        driver.delete(driver.locate("image"))
+        assert "image" not in images.names()
+    finally:
+        images.command("osd", "pool", "set-quota", "images", "max_bytes", "0")
+    await_true(lambda: driver.capacity().free > 0)
+    images.clear()
+
+    def room() -> bool:
+        try:
+            add(driver, "again", b"bytes", replace=True)
+        except exceptions.StorageFull:
+            return False
+        return True
+
+    await_true(room)
+
+
+#: A process that is killed in the middle: it writes what it is told, and waits.
+_VICTIM = """
+import sys
+from storefs.drivers import rbd
+import pathlib
+rbd.state_directory = lambda: pathlib.Path({state!r})
+from tests.contract.harness import configured
+from tests.contract.images import pattern, write
+driver = configured(rbd.RbdDriver, **{options!r})
+{work}
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+_UPLOAD = """
+writer = driver.create(driver.locate("image"), None)
+write(writer, pattern(20 * 2**20))
+"""
+
+
+def _kill_in_the_middle(images: RbdPool, state: pathlib.Path, work: str) -> None:
+    text = textwrap.dedent(_VICTIM).format(state=str(state), options=images.options, work=work)
+    victim = subprocess.Popen(
+        [sys.executable, "-c", text],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=pathlib.Path(__file__).parents[3],
+    )
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == b"ready\n"
+    victim.kill()
+    victim.communicate()
+
+
+def test_an_upload_that_was_killed_is_removed_at_the_next_start(
+    images: RbdPool, make: Make, state: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storefs.drivers.rbd_target._AGAIN", 0.2)
+    monkeypatch.setattr("storefs.drivers.rbd_target._BUSY", 200)
+    _kill_in_the_middle(images, state, _UPLOAD)
+    assert [name.startswith(".storefs-upload-") for name in images.names()] == [True]
+    make()
+    await_true(lambda: images.names() == [])
+
+
+_EXCHANGE = """
+from storefs.drivers.rbd_target import RbdTarget
+writer = driver.create(driver.locate("image"), None, replace=True)
+write(writer, b"new")
+real = RbdTarget._rename
+def halt(self, pool, source, target):
+    real(self, pool, source, target)
+    if target.startswith(".storefs-replaced"):
+        print("ready", flush=True)
+        sys.stdin.read()
+RbdTarget._rename = halt
+writer.commit(3)
+"""
+
+
+def test_an_exchange_that_was_killed_between_its_renames_is_taken_back(
+    images: RbdPool, make: Make, state: pathlib.Path
+) -> None:
+    driver = make()
+    add(driver, "image", b"old")
+    _kill_in_the_middle(images, state, _EXCHANGE)
+    assert "image" not in images.names()
+    again = make()
+    await_true(lambda: images.names() == ["image"])
+    assert read(again, "image") == b"old"
+
+
+_DELETE = """
+from storefs.drivers.rbd_target import RbdTarget
+def halt(self, pool, name, image_id):
+    print("ready", flush=True)
+    sys.stdin.read()
+RbdTarget.discard = halt
+driver.delete(driver.locate("image"))
+"""
+
+
+def test_a_deletion_that_was_killed_is_finished(
+    images: RbdPool, make: Make, state: pathlib.Path
+) -> None:
+    add(make(), "image", pattern(9 * MiB))
+    _kill_in_the_middle(images, state, _DELETE)
+    assert [name.startswith(".storefs-deleted-") for name in images.names()] == [True]
+    make()
+    await_true(lambda: images.names() == [])
+
+
+def test_what_runs_elsewhere_is_not_touched(
+    images: RbdPool, make: Make, state: pathlib.Path
+) -> None:
+    first = make()
+    writer = first.create(first.locate("image"), None)
+    write(writer, b"bytes")
+    second = make()
+    assert isinstance(second._target, RbdTarget)
+    second._target.journal.sweep()
+    writer.commit(5)
+    assert listed(first) == {"image": 5}
+
+
+def test_a_store_that_has_nothing_to_undo_connects_nowhere(make: Make) -> None:
+    driver = make()
+    assert driver._cluster.asides.finished(30)
+    assert driver._cluster.fsid is None
+    assert isinstance(driver._target.journal, Journal)
