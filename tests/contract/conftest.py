@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.harnesses import HARNESSES, Harness, Unavailable, required
+from tests.contract.harness import Harness, Unavailable, required
+from tests.contract.harnesses import HARNESSES
 
 
 def pytest_configure(config: pytest.Config) -> None:

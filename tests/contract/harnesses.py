@@ -7,97 +7,37 @@ to `HARNESSES` at the end. It gets an empty directory of its own, and raises
 out from the driver's types.
 """
 
-import abc
 import os
 import pathlib
 import urllib.parse
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
-from oslo_config import cfg
 
-from storefs.drivers.base import Driver
 from storefs.drivers.file import FileDriver
 from storefs.drivers.file_datadirs import TEMPORARY
 from storefs.drivers.file_writer import PART_SIZE
 from storefs.drivers.http import HttpDriver
 from storefs.drivers.memory import MemoryDriver
 from storefs.drivers.s3 import S3Driver
+from tests.contract.cinder_harness import CinderHarness
+from tests.contract.harness import Harness, Unavailable, configured
+from tests.contract.rbd_harness import RbdHarness, RbdSnapshotHarness
+from tests.contract.sheepdog_harness import SheepdogHarness
+from tests.contract.swift_harness import KeystoneHarness, RgwSwiftHarness, TempauthHarness
+from tests.contract.vmware_harness import VmwareHarness
 from tests.servers.nginx import Nginx
 from tests.servers.process import ServerFailed
 from tests.servers.s3_client import Bucket
 from tests.servers.s3_servers import gateway_bucket, rgw_bucket
 
 
-class Unavailable(Exception):
-    """The harness cannot run here; the text says what is missing."""
-
-
-class Harness(abc.ABC):
-    """A configured driver over an empty store.
-
-    *name* is the key in `HARNESSES`, *driver_class* decides, before any server
-    is started, which tests the driver gets. ``part`` is a length at which the suite
-    tries the sizes around it: the writer's part where there is a writer, else
-    whatever block the driver reads in.
-    """
-
-    name: ClassVar[str]
-    driver_class: ClassVar[type[Driver[Any]]]
-    driver: Any
-    part: int = 64 * 1024
-    #: what must not show in any repr, message or log
-    secrets: tuple[str, ...] = ()
-
-    @abc.abstractmethod
-    def __init__(self, directory: pathlib.Path) -> None:
-        """Start it, with *directory* to itself; `Unavailable`."""
-
-    @abc.abstractmethod
-    def seed(self, image_id: str, data: bytes) -> None:
-        """Put an image there as another program would."""
-
-    @abc.abstractmethod
-    def replace(self, image_id: str, data: bytes) -> None:
-        """Put another version in its place, all of it at once.
-
-        Where versions are told by whole seconds, move the mtime on as well: the
-        suite replaces an image within the second, by one of the same size.
-        """
-
-    @abc.abstractmethod
-    def remove(self, image_id: str) -> None:
-        """Take the image away as another program would."""
-
-    def leftovers(self) -> list[str]:
-        """What unfinished uploads have left: temporaries, orphans; none is right."""
-        return []
-
-    def close(self) -> None:
-        """Close the driver and stop what was started."""
-        self.driver.close()
-
-
-def options_of(driver_class: type[Driver[Any]], **values: Any) -> Any:
-    """The driver's options as the store hands them over: typed, defaults resolved."""
-    conf = cfg.ConfigOpts()
-    conf.register_opts(driver_class.OPTIONS, group="store")
-    conf([], default_config_files=[])
-    for name, value in values.items():
-        conf.set_override(name, value, group="store")
-    return conf.store
-
-
-def configured(driver_class: type[Driver[Any]], **values: Any) -> Any:
-    """A driver of the store ``store``."""
-    return driver_class(options_of(driver_class, **values), "store")
-
-
 class MemoryHarness(Harness):
     """There is no other program in memory: the driver's own inner steps stand in for it."""
 
     name = "memory"
+    rereads = True
     driver_class = MemoryDriver
 
     def __init__(self, directory: pathlib.Path) -> None:
@@ -125,6 +65,7 @@ class FileHarness(Harness):
     """The other program is the shell."""
 
     name = "file"
+    rereads = True
     driver_class = FileDriver
 
     def __init__(self, directory: pathlib.Path) -> None:
@@ -243,15 +184,17 @@ class GatewayHarness(S3Harness):
 #: REGISTRY: one line a driver, name -> its harness. The name is what
 #: STOREFS_REQUIRE lists to turn "server missing, skipped" into a failure.
 HARNESSES: dict[str, type[Harness]] = {
+    "cinder": CinderHarness,
     "file": FileHarness,
     "http": HttpHarness,
     "memory": MemoryHarness,
+    "rbd": RbdHarness,
+    "rbd-snap": RbdSnapshotHarness,
     "s3-rgw": RgwHarness,
     "s3-versitygw": GatewayHarness,
+    "swift-keystone": KeystoneHarness,
+    "swift-rgw": RgwSwiftHarness,
+    "swift-tempauth": TempauthHarness,
+    "vmware": VmwareHarness,
+    "sheepdog": SheepdogHarness,
 }
-
-
-def required(name: str) -> bool:
-    """Does STOREFS_REQUIRE (names with commas between, or ``all``) insist on *name*?"""
-    names = os.environ.get("STOREFS_REQUIRE", "").split(",")
-    return name in names or "all" in names

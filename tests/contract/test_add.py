@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.base import SupportsAdd, SupportsList, SupportsProperties
+from storefs.drivers.base import SupportsAdd, SupportsList, SupportsProperties, SupportsReread
 from storefs.upload import Upload
-from tests.contract.harnesses import Harness
+from tests.contract.harness import Harness
 from tests.contract.images import SIZES, add, listed, parts_of, pattern, read, write
 
 pytestmark = pytest.mark.needs.with_args(SupportsAdd)
@@ -307,3 +307,54 @@ def test_hashes_are_staged_or_can_be_set_afterwards(harness: Harness) -> None:
         assert {name: kept[name] for name in result.properties()} == result.properties()
     else:
         assert not staged
+
+
+@pytest.mark.parametrize("holes", [(), (2,), (0, 3, 6)], ids=str)
+def test_what_was_written_is_given_back_before_the_commit(
+    harness: Harness, holes: tuple[int, ...]
+) -> None:
+    """By the writers that say so, whatever the order in which the parts came."""
+    part = harness.part
+    data = bytearray(pattern(6 * part + 4096 + 7))
+    for number in holes:
+        hole = slice(number * part, min((number + 1) * part, len(data)))
+        data[hole] = bytes(hole.stop - hole.start)
+    writer = _create(harness)
+    assert isinstance(writer, SupportsReread) == harness.rereads
+    if isinstance(writer, SupportsReread):
+        parts = parts_of(writer, bytes(data))
+        with ThreadPoolExecutor(writer.max_concurrency) as pool:
+            list(pool.map(lambda part: _store(writer, *part), reversed(parts)))
+        ends = [0, 1, 4095, part - 1, part + 1, 3 * part, 5 * part + 512, 6 * part + 1, len(data)]
+        for start, end in itertools.combinations(ends, 2):
+            assert bytes(writer.reread(end - start, start)) == data[start:end], (start, end)
+        assert not _exists(harness)
+    writer.abort()
+    assert not _exists(harness)
+
+
+def _store(writer: Any, data: memoryview, offset: int) -> None:
+    if any(data[:100]):
+        writer.pwrite(data, offset)
+    else:
+        writer.skip(len(data), offset)
+
+
+def test_a_part_in_pieces_is_that_part(harness: Harness) -> None:
+    data = pattern(2 * harness.part + 7)
+    writer = _create(harness)
+    for part, offset in parts_of(writer, data):
+        thirds = -(-len(part) // 3)
+        pieces = [part[start : start + thirds] for start in range(0, len(part), thirds)]
+        writer.pwritev(pieces, offset)
+    writer.commit(len(data))
+    assert read(harness.driver, "image") == data
+
+
+def test_what_commit_tells_is_what_stat_says(harness: Harness) -> None:
+    for size in (5, 2 * harness.part):
+        writer = _create(harness, replace=True)
+        write(writer, pattern(size))
+        writer.stage({"md5": hashlib.md5(pattern(size), usedforsecurity=False).hexdigest()})
+        told = writer.commit(size)
+        assert told in (None, harness.driver.stat(harness.driver.locate("image")))

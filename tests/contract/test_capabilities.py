@@ -10,7 +10,7 @@ from storefs import exceptions, location
 from storefs.capabilities import BitMasks
 from storefs.driver import Store
 from storefs.drivers import base
-from tests.contract.harnesses import Harness
+from tests.contract.harness import Harness
 
 _PROTOCOLS = [
     base.SupportsAdd,

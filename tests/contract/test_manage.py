@@ -17,7 +17,7 @@ from storefs.drivers.base import (
     SupportsProperties,
     SupportsRename,
 )
-from tests.contract.harnesses import Harness
+from tests.contract.harness import Harness
 from tests.contract.images import add, listed, pattern, read
 
 

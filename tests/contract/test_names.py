@@ -5,7 +5,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.base import SupportsAdd, SupportsList
-from tests.contract.harnesses import Harness
+from tests.contract.harness import Harness
 from tests.contract.images import add, listed, read
 
 ODD = [

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storefs import exceptions
-from tests.contract.harnesses import Harness
+from tests.contract.harness import Harness
 from tests.contract.images import SIZES, pattern, read
 
 _SIZE = 3000
