@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes that are files on an NFS share: the same promises by another kind of device."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.mount.tools import MiB, await_true, data, run, sha512
 from tests.servers import shared
 from tests.servers.cinder import Cinder
 from tests.servers.cinder_client import Project
+from tests.servers.keystone import Keystone
 from tests.servers.process import ServerFailed
 
 
@@ -21,19 +23,20 @@ from tests.servers.process import ServerFailed
 def cinder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cinder]:
     need_root()
     directory = tmp_path_factory.mktemp("cinder")
-    try:
-        server = Cinder(directory, shared.ceph(), shared.keystone(), nfs=True)
-    except ServerFailed as exc:
-        need("cinder", False, str(exc))
-        raise
-    try:
-        server.start()
-        server.share(directory / "mounts")
+    with contextlib.ExitStack() as stack:
+        try:
+            # one of its own: a catalogue has room for one Cinder, and the others' tests go on
+            keystone = Keystone(tmp_path_factory.mktemp("keystone"))
+            stack.callback(keystone.stop)
+            keystone.start()
+            server = Cinder(directory, shared.ceph(), keystone, nfs=True)
+            stack.callback(server.discard)
+            server.start()
+            server.share(directory / "mounts")
+        except ServerFailed as exc:
+            need("cinder-nfs", False, str(exc))
+            raise
         yield server
-    except ServerFailed as exc:
-        need("cinder-nfs", False, str(exc))
-    finally:
-        server.discard()
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ class Cinder:
         if fresh:
             self._make_types()
             self._lift_quota()
-            self._await_backends()
+        self._await_backends()  # until the scheduler has heard of them, no volume can be made
 
     def stop(self) -> None:
         """Returns when it is gone."""

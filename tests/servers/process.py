@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server as a child process that dies with the tests, however these end."""
 
+import contextlib
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -14,11 +16,18 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody uses now.
+
+    None of those the kernel gives to clients: a server that is stopped and started
+    again would find its port taken by a connection to another.
+    """
+    clients = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    below = int(clients.split()[0])
+    while True:
+        port = random.randrange(10_000, below)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Process:
