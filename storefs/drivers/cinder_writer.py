@@ -21,6 +21,7 @@ from storefs.drivers.cinder_volume import (
     gib_of,
     metadata_of,
 )
+from storefs.drivers.open_upload import OpenUpload
 
 LOG = logging.getLogger(__name__)
 
@@ -78,10 +79,8 @@ class CinderWriter(Writer, SupportsReread):
         self._attachment: Attachment | None = None
         self._properties: dict[str, str] = {}
         self._growing = threading.Lock()
-        self._changed = threading.Condition()
-        self._under_way = 0
-        self._ended = False
         self._begun = False
+        self._open = OpenUpload(location.image_id)
 
     def part_size(self, offset: int) -> int:
         return PART_SIZE
@@ -105,7 +104,7 @@ class CinderWriter(Writer, SupportsReread):
 
     def commit(self, size: int) -> None:
         with self._growing:
-            self._check_open()
+            self._open.check_open()
             self._reach(size)
             self._detach(flush=True)
             self._api.await_state(self._volume_id, {"available"})
@@ -116,14 +115,13 @@ class CinderWriter(Writer, SupportsReread):
                 {**self._properties, "image_size": str(size)},
                 replace=self._replace,
             )
-            self._ended = True
+            self._open.end()
             self._volume_id = ""
             self._attacher.notes.ended(self._note)
 
     def abort(self) -> None:
         """Waits for the parts under way: what they write goes with the volume."""
-        with self._changed:
-            self._ended = True
+        self._open.end()
         with self._growing:
             self._await_parts()
             self._drop()
@@ -131,27 +129,17 @@ class CinderWriter(Writer, SupportsReread):
     @contextlib.contextmanager
     def _device(self, end: int) -> Iterator[Device]:
         """The attached volume, *end* bytes long at least."""
-        with self._growing:
-            self._check_open()
-            self._reach(end)
-            device = self._attached()
-            with self._changed:
-                self._under_way += 1
-        try:
+        with contextlib.ExitStack() as under_way:
+            with self._growing:
+                self._open.check_open()
+                self._reach(end)
+                device = self._attached()
+                under_way.enter_context(self._open.part())
             yield device
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise exceptions.BackendException(f"The upload of {self._location.image_id} has ended")
 
     def _await_parts(self) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._under_way, self._patience):
-                raise exceptions.TimeoutError(timeout=self._patience)
+        if not self._open.wait_idle(self._patience):
+            raise exceptions.TimeoutError(timeout=self._patience)
 
     def _reach(self, end: int) -> None:
         """Have a volume of *end* bytes at least."""

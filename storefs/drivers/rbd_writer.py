@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image on its way into a pool: under a name of its own until it is complete."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from storefs import exceptions
 from storefs.drivers import rbd_properties
 from storefs.drivers.base import SupportsReread, Writer
+from storefs.drivers.open_upload import OpenUpload
 from storefs.drivers.rbd_io import ImageReads, ImageWrites, MiB, OpenImage
 from storefs.drivers.rbd_location import SNAPSHOT
 from storefs.drivers.rbd_target import RbdTarget, temporary
@@ -49,30 +48,28 @@ class RbdWriter(Writer, SupportsReread):
         self._replace = replace
         self._part_size = max(object_size, _PART)
         self._properties: Mapping[str, str] = {}
-        self._changed = threading.Condition()
         self._growing = threading.Lock()
-        self._under_way = 0
-        self._ended = False
         self._size = size or 0
         self._temporary = temporary("upload", image_id)
         self._image = self._create(object_size)
         self._writes = ImageWrites(self._image, object_size, fresh=sparse)
+        self._open = OpenUpload(image_id)
 
     def part_size(self, offset: int) -> int:
         return self._part_size
 
     def pwrite(self, data: memoryview, offset: int) -> None:
-        with self._part_under_way():
+        with self._open.part():
             self._make_room(offset + len(data))
             self._writes.write(data, offset)
 
     def skip(self, length: int, offset: int) -> None:
         """A hole: there is nothing to do for what nobody wrote."""
-        with self._part_under_way():
+        with self._open.part():
             pass
 
     def reread(self, length: int, offset: int) -> bytes:
-        with self._part_under_way():
+        with self._open.part():
             data = ImageReads(self._image, self._size).read(length, offset)
         return bytes(data).ljust(length, b"\0")  # it may end in what was skipped
 
@@ -82,21 +79,18 @@ class RbdWriter(Writer, SupportsReread):
         return True
 
     def commit(self, size: int) -> None:
-        with self._changed:
-            self._check_open()
-        self._target.cluster.aside(self._image.what, lambda: self._seal(size))
-        self._target.rename(self._pool, self._temporary, self._name, replace=self._replace)
-        with self._changed:
-            self._ended = True
+        with self._open.publication():
+            self._target.cluster.aside(self._image.what, lambda: self._seal(size))
+            self._open.check_open()
+            self._target.rename(self._pool, self._temporary, self._name, replace=self._replace)
         self._target.journal.ended(self._temporary)
 
     def abort(self) -> None:
         """Removes the image when its parts are through."""
-        with self._changed:
-            first, self._ended = not self._ended, True
-            self._changed.wait_for(lambda: not self._under_way)
-        if first:
-            self._target.give_up(self._pool, self._temporary, self._image)
+        self._open.abort(self._drop)
+
+    def _drop(self) -> None:
+        self._target.give_up(self._pool, self._temporary, self._image)
 
     def _seal(self, size: int) -> None:
         """Everything but the name; closed, for what has another name is another image to librbd."""
@@ -142,22 +136,6 @@ class RbdWriter(Writer, SupportsReread):
                 with self._image.use() as image:
                     image.resize(size)
                 self._size = size
-
-    @contextlib.contextmanager
-    def _part_under_way(self) -> Iterator[None]:
-        with self._changed:
-            self._check_open()
-            self._under_way += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise exceptions.BackendException(f"The upload of {self._name} has ended")
 
 
 def _features(rbd: Any, default: str) -> int:

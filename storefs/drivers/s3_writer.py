@@ -6,14 +6,13 @@ one comes: only then it is known that there is need of more than one request.
 """
 
 import base64
-import contextlib
 import hashlib
 import logging
 import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from storefs import exceptions
 from storefs.drivers import s3_tags
@@ -22,6 +21,7 @@ from storefs.drivers.http_answer import Attempts, Interrupted
 from storefs.drivers.journal import Journal
 from storefs.drivers.mtimes import Mtimes
 from storefs.drivers.name_locks import NameLocks
+from storefs.drivers.open_upload import OpenUpload
 from storefs.drivers.s3_client import Query, Reply, S3Client, parsed
 from storefs.drivers.s3_parts import Cut
 from storefs.drivers.s3_uploads import abort, begin, completion
@@ -81,10 +81,8 @@ class S3Writer(Writer):
         self._upload = ""
         self._etags: dict[int, str] = {}
         self._properties: Mapping[str, str] = {}
-        self._changed = threading.Condition()
         self._beginning = threading.Lock()
-        self._under_way = 0
-        self._ended = False
+        self._open = OpenUpload(key)
 
     def part_size(self, offset: int) -> int:
         return self._cut.part_size(offset)
@@ -95,7 +93,7 @@ class S3Writer(Writer):
         self.pwritev([data], offset)
 
     def pwritev(self, pieces: list[memoryview], offset: int) -> None:
-        with self._part_under_way():
+        with self._open.part():
             if offset == 0 and self._keep_first(pieces):
                 return
             held = self._begin()
@@ -110,15 +108,13 @@ class S3Writer(Writer):
         return self._target.tags
 
     def commit(self, size: int) -> ImageInfo | None:
-        with self._changed:
-            self._check_open()
-        with self._target.publishing.hold(self._key):
+        with self._open.publication(), self._target.publishing.hold(self._key):
+            self._open.check_open()
             if not self._replace and self._is_taken():
                 raise exceptions.Duplicate(image=self._key)
             self._client.note(self._key, absent=False)
             etag = self._complete() if self._upload else self._put(self._held or [])
-        with self._changed:
-            self._ended, self._upload, self._held = True, "", None
+        self._held = None
         return self._info(size, etag)
 
     def _is_taken(self) -> bool:
@@ -138,30 +134,7 @@ class S3Writer(Writer):
 
     def abort(self) -> None:
         """Ends the upload when its parts are through: one that arrives later would stay."""
-        with self._changed:
-            self._ended, self._held = True, None
-            patience = self._client.transport.settings.read_timeout
-            self._changed.wait_for(lambda: not self._under_way, patience)
-        self._drop_upload()
-
-    @contextlib.contextmanager
-    def _part_under_way(self) -> Iterator[None]:
-        with self._changed:
-            self._check_open()
-            self._under_way += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-                late = self._ended and not self._under_way
-            if late:
-                self._drop_upload()
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise exceptions.BackendException(f"The upload of {self._key} has ended")
+        self._open.abort(self._drop, self._client.transport.settings.read_timeout)
 
     def _keep_first(self, pieces: Pieces) -> bool:
         """Is the first part kept until it is known what follows?"""
@@ -174,6 +147,7 @@ class S3Writer(Writer):
     def _begin(self) -> Pieces | None:
         """Begin the upload if that was not done; the first part for who did it."""
         with self._beginning:
+            self._open.check_open()  # a late part would begin what nobody ends
             held, self._held = self._held, None
             if not self._upload:
                 self._upload = begin(self._client, self._target.journal, self._key, _CONTENT_TYPE)
@@ -303,14 +277,13 @@ class S3Writer(Writer):
         )
         return ""
 
-    def _drop_upload(self) -> None:
-        with self._beginning:
-            upload, self._upload = self._upload, ""
-        if not upload:
+    def _drop(self) -> None:
+        self._held = None
+        if not self._upload:
             return
         try:
-            abort(self._client, self._key, upload)
-            self._target.journal.ended(upload)
+            abort(self._client, self._key, self._upload)
+            self._target.journal.ended(self._upload)
         except exceptions.GlanceStoreException as exc:
             LOG.warning(
                 "%s: what was uploaded stays until storefs starts again: %s", self._key, exc

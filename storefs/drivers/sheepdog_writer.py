@@ -2,13 +2,13 @@
 """An image on its way in: a VDI with a hidden name, which gets its own when it is complete."""
 
 import array
-import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 
 from storefs import exceptions
 from storefs.drivers import sheepdog_wire as wire
 from storefs.drivers.base import SupportsReread, Writer, mtime_property
+from storefs.drivers.open_upload import OpenUpload
 from storefs.drivers.sheepdog_cluster import succeeded
 from storefs.drivers.sheepdog_inode import Inode, bytes_of, pack_properties, text_of
 from storefs.drivers.sheepdog_leavings import Leavings
@@ -151,28 +151,26 @@ class SheepdogWriter(Writer, SupportsReread):
         self._publisher = publisher
         self._name = name
         self._replace = replace
-        self._draft: Draft | None = Draft(publisher.vdis, publisher.leavings, name, 0)
+        self._draft = Draft(publisher.vdis, publisher.leavings, name, 0)
         self._properties: Mapping[str, str] = {}
-        self._changed = threading.Condition()
-        self._under_way = 0
-        self._ended = False
+        self._open = OpenUpload(name)
 
     def part_size(self, offset: int) -> int:
         return wire.MAX_DATA
 
     def pwrite(self, data: memoryview, offset: int) -> None:
-        with self._at_work() as draft:
-            self._check_size(draft, offset + len(data))
+        with self._open.part():
+            self._check_size(offset + len(data))
             if data:
-                draft.write(data.cast("B"), offset)
+                self._draft.write(data.cast("B"), offset)
 
     def skip(self, length: int, offset: int) -> None:
-        with self._at_work() as draft:
-            self._check_size(draft, offset + length)
+        with self._open.part():
+            self._check_size(offset + length)
 
     def reread(self, length: int, offset: int) -> memoryview:
-        with self._at_work() as draft:
-            return draft.read(length, offset)
+        with self._open.part():
+            return self._draft.read(length, offset)
 
     def stage(self, properties: Mapping[str, str]) -> bool:
         mtime_property(properties, 0)
@@ -181,57 +179,27 @@ class SheepdogWriter(Writer, SupportsReread):
         return True
 
     def commit(self, size: int) -> None:
-        with self._at_work() as draft:
-            self._check_size(draft, size)
+        with self._open.part():
+            self._check_size(size)
+            inode = self._draft.inode
             try:
                 stands = self._publisher.publish(
-                    draft.inode, bytes_of(self._name), size, self._properties, replace=self._replace
+                    inode, bytes_of(self._name), size, self._properties, replace=self._replace
                 )
             except Undecided as exc:
-                with self._changed:  # it may be the image: nobody touches it
-                    self._ended, self._draft = True, None
+                self._open.end()  # it may be the image: nobody touches it
                 raise exc.failure from exc
-            with self._changed:
-                self._ended = True
-                if stands:
-                    self._publisher.leavings.ended(draft.inode.name)
-                    self._draft = None
+            self._open.end()
+            if stands:
+                self._publisher.leavings.ended(inode.name)
+            else:
+                self._draft.discard()
 
     def abort(self) -> None:
         """Deletes the draft when its parts are through: one that arrives later would stay."""
-        with self._changed:
-            self._ended = True
-            patience = self._publisher.vdis.cluster.settings.timeout
-            self._changed.wait_for(lambda: not self._under_way, patience)
-        self._discard()
+        self._open.abort(self._draft.discard, self._publisher.vdis.cluster.settings.timeout)
 
-    @contextlib.contextmanager
-    def _at_work(self) -> Iterator[Draft]:
-        with self._changed:
-            if self._ended or self._draft is None:
-                raise exceptions.BackendException(f"The upload of {self._name} has ended")
-            draft = self._draft
-            self._under_way += 1
-        try:
-            yield draft
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-                late = self._ended and not self._under_way
-            if late:
-                self._discard()
-
-    def _discard(self) -> None:
-        with self._changed:
-            if self._under_way:
-                return  # who is at work does it in the end
-            draft, self._draft = self._draft, None
-        if draft is not None:
-            draft.discard()
-
-    def _check_size(self, draft: Draft, size: int) -> None:
-        if size > draft.inode.max_size:
-            raise exceptions.ImageTooLarge(
-                f"A VDI of this cluster has {draft.inode.max_size} bytes at most"
-            )
+    def _check_size(self, size: int) -> None:
+        longest = self._draft.inode.max_size
+        if size > longest:
+            raise exceptions.ImageTooLarge(f"A VDI of this cluster has {longest} bytes at most")

@@ -19,6 +19,7 @@ from storefs.drivers.base import Buffer, Writer
 from storefs.drivers.http_answer import Attempts, Interrupted
 from storefs.drivers.http_transport import Body
 from storefs.drivers.name_locks import NameLocks
+from storefs.drivers.open_upload import OpenUpload
 from storefs.drivers.swift_client import SwiftClient
 from storefs.drivers.swift_containers import Readiness
 from storefs.drivers.swift_cut import Cut
@@ -93,12 +94,10 @@ class SwiftWriter(Writer):
         self._zeros: dict[int, Segment] = {}
         self._segments: dict[int, Segment] = {}
         self._properties: Mapping[str, str] = {}
-        self._changed = threading.Condition()
         self._beginning = threading.Lock()
         self._zeroing = threading.Lock()
-        self._under_way = 0
-        self._ended = False
         self._uncertain = False
+        self._open = OpenUpload(image.name)
 
     def part_size(self, offset: int) -> int:
         return self._cut.part_size(offset)
@@ -109,7 +108,7 @@ class SwiftWriter(Writer):
         self.pwritev([data], offset)
 
     def pwritev(self, pieces: list[memoryview], offset: int) -> None:
-        with self._part_under_way():
+        with self._open.part():
             if offset == 0 and self._keep_first(pieces):
                 return
             self._begin()
@@ -123,7 +122,7 @@ class SwiftWriter(Writer):
         if offset == 0:
             self.pwrite(memoryview(bytes(length)), 0)
             return
-        with self._part_under_way():
+        with self._open.part():
             self._begin()
             with self._zeroing:
                 if length not in self._zeros:
@@ -137,41 +136,15 @@ class SwiftWriter(Writer):
         return True
 
     def commit(self, size: int) -> None:
-        with self._changed:
-            self._check_open()
-        with self._target.publishing.hold(self._image.path):
+        with self._open.publication(), self._target.publishing.hold(self._image.path):
+            self._open.check_open()
             self._publish()
-        with self._changed:
-            self._ended, self._begun, self._held = True, False, []
+        self._held = []
         self._done()
 
     def abort(self) -> None:
         """Removes the segments when all are through: one that arrives later would stay."""
-        with self._changed:
-            self._ended, self._held = True, []
-            patience = self._client.transport.settings.read_timeout
-            self._changed.wait_for(lambda: not self._under_way, patience)
-        self._drop()
-        self._done()
-
-    @contextlib.contextmanager
-    def _part_under_way(self) -> Iterator[None]:
-        with self._changed:
-            self._check_open()
-            self._under_way += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-                late = self._ended and not self._under_way
-            if late:
-                self._drop()
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise exceptions.BackendException(f"The upload of {self._image.name} has ended")
+        self._open.abort(self._drop, self._client.transport.settings.read_timeout)
 
     def _keep_first(self, pieces: list[memoryview]) -> bool:
         """Is the first part kept until it is known what follows?"""
@@ -184,6 +157,7 @@ class SwiftWriter(Writer):
     def _begin(self) -> None:
         """Begin to send segments, if that was not done, with the part that was held back."""
         with self._beginning:
+            self._open.check_open()  # what a late part sends nobody would remove
             held, self._held = self._held, []
             if not self._begun:
                 self._target.ready(self._image.container)
@@ -300,11 +274,14 @@ class SwiftWriter(Writer):
         return found is not None and found.version == version
 
     def _drop(self) -> None:
-        with self._beginning:
-            if not self._begun:
-                return
-            # what is still on its way is removed, too, when that is through
-            self._begun = bool(self._under_way)
+        self._held = []
+        try:
+            if self._begun:
+                self._remove_segments()
+        finally:
+            self._done()
+
+    def _remove_segments(self) -> None:
         if self._uncertain:
             LOG.warning(
                 "%s: the server did not say whether it published it; if not, its segments "

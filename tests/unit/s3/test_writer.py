@@ -20,8 +20,9 @@ from storefs import exceptions
 from storefs.drivers.s3 import S3Driver
 from storefs.drivers.s3_parts import MAX_PART, MAX_PARTS, MAX_SIZE, Cut
 from storefs.drivers.s3_uploads import upload_journal
+from storefs.drivers.s3_writer import S3Writer
 from storefs.upload import Upload
-from tests.contract.images import add, parts_of, pattern, read
+from tests.contract.images import add, parts_of, pattern, read, write
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.s3_client import Bucket
 from tests.unit.s3.conftest import Make
@@ -178,6 +179,40 @@ def test_a_server_without_conditions_is_asked_without(
     assert bucket.get("image") == b"bytes"
     add(driver, "again", b"bytes")
     assert "if-none-match" not in proxy.asked("PUT", "again")[0].headers
+
+
+def test_an_abort_while_the_image_is_completed_does_not_end_its_upload(
+    make: Make, proxy: FaultProxy, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = make(s3_store_host=proxy.url, s3_store_read_timeout=1.0)
+    writer = driver.create(driver.locate("image"), None)
+    assert isinstance(writer, S3Writer)
+    complete = writer._complete
+
+    def completed() -> str:
+        etag = complete()
+        writer.abort()
+        return etag
+
+    monkeypatch.setattr(writer, "_complete", completed)
+    write(writer, pattern(6 * MiB))
+    writer.commit(6 * MiB)
+    writer.abort()
+    assert proxy.asked("DELETE") == []
+    assert bucket.get("image") == pattern(6 * MiB)
+
+
+def test_a_late_part_does_not_end_the_upload_of_what_was_completed(
+    driver: S3Driver, proxy: FaultProxy, bucket: Bucket
+) -> None:
+    writer = driver.create(driver.locate("image"), None)
+    write(writer, pattern(6 * MiB))
+    proxy.fault(method="PUT", word="partNumber=3", then=lambda: writer.commit(6 * MiB))
+    with pytest.raises(exceptions.GlanceStoreException):
+        writer.pwrite(memoryview(b"late"), 10 * MiB)
+    writer.abort()
+    assert proxy.asked("DELETE") == []
+    assert bucket.get("image") == pattern(6 * MiB)
 
 
 def test_no_more_parts_than_threads_are_under_way(

@@ -252,6 +252,51 @@ def test_a_segment_that_is_refused_leaves_nothing(
     assert container.names() == []
 
 
+def test_segments_are_removed_when_the_last_part_is_through(
+    driver: SwiftDriver,
+    container: Container,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+) -> None:
+    def noted() -> int:
+        return sum(len(path.read_text()) for path in tmp_path.glob("state/*"))
+
+    def slow(pieces: list[memoryview], offset: int) -> None:
+        send(pieces, offset)
+        writer.abort()  # which has not that much patience
+        seen.append((len(container.segments()), noted()))
+
+    seen: list[tuple[int, int]] = []
+    writer = _create(driver)
+    write(writer, pattern(2 * SEGMENT))
+    before = noted()
+    assert before > 0
+    send = writer._send
+    monkeypatch.setattr(writer, "_send", slow)
+    writer.pwrite(memoryview(b"late"), 2 * SEGMENT)
+    assert seen == [(3, before)]
+    assert container.names() == []
+
+
+def test_a_late_part_takes_nothing_from_what_was_published(
+    driver: SwiftDriver, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = _create(driver)
+    write(writer, pattern(2 * SEGMENT))
+    begin = writer._begin
+
+    def late() -> None:
+        writer.commit(2 * SEGMENT)
+        begin()
+
+    monkeypatch.setattr(writer, "_begin", late)
+    with pytest.raises(exceptions.BackendException):
+        writer.pwrite(memoryview(b"late"), 2 * SEGMENT)
+    writer.abort()
+    assert read(driver, "image") == pattern(2 * SEGMENT)
+    assert len(container.segments()) == 2
+
+
 def test_a_quota_is_a_full_store(driver: SwiftDriver, container: Container) -> None:
     container.ask("POST", headers={"X-Container-Meta-Quota-Bytes": "10"})
     with pytest.raises(exceptions.StorageFull, match="quota"):
