@@ -9,7 +9,7 @@ parts and give each part to every digest in order and to the writer.
 import collections
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -150,17 +150,22 @@ class Upload:
             window: collections.deque[list[Future[Any]]] = collections.deque()
             for part in _parts(image_file, self.writer.part_size):
                 offset = self.take(len(part))
-                jobs = [p.submit(f, part) for p, f in zip(pools, self.lanes)]
-                window.append([*jobs, storing.submit(self.store, part, offset)])
+                window.append([p.submit(f, part) for p, f in zip(pools, self.lanes)])
+                window[-1].append(storing.submit(self.store, part, offset))
                 if len(window) > width:
                     _settle(window.popleft())
             while window:
                 _settle(window.popleft())
 
 
-def _settle(jobs: Iterable[Future[Any]]) -> None:
-    for job in jobs:
-        job.result()
+def _settle(jobs: list[Future[Any]]) -> None:
+    """Wait for all of them; raises the error of one.
+
+    The error has this frame in its traceback, and its job has the error: a job that had
+    a name here would stay, with its part, until the garbage is collected.
+    """
+    while jobs:
+        jobs.pop(0).result()
 
 
 def _parts(image_file: Any, part_size: Callable[[int], int]) -> Iterator[memoryview]:

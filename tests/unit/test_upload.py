@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import contextlib
+import gc
 import hashlib
 import io
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +76,34 @@ def test_any_stream_arrives_in_parts_and_hashed(
         "sha256",
     )
     assert staged
+
+
+class _Part:
+    """Stands in for what a part occupies."""
+
+
+@pytest.mark.parametrize("where", ["storing", "hashing"])
+def test_what_fails_is_freed_without_the_garbage_collector(where: str) -> None:
+    parts: list[weakref.ref[_Part]] = []
+
+    def fail(*_args: object) -> None:
+        part = _Part()
+        parts.append(weakref.ref(part))
+        raise exceptions.StorageFull
+
+    upload = Upload(Recorder((4,), 2))
+    if where == "storing":
+        upload.store = fail  # type: ignore[method-assign]
+    else:
+        upload.lanes.append(fail)
+    gc.disable()
+    try:
+        with contextlib.suppress(exceptions.StorageFull):
+            upload.feed(iter([b"bytes of two parts"]))
+        assert parts
+        assert not any(part() for part in parts)
+    finally:
+        gc.enable()
 
 
 def test_a_file_is_read() -> None:
