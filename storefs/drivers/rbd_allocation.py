@@ -23,33 +23,23 @@ _OBJECT_MAP = 8
 _OBJECTS = bytes(sum(bool(byte >> shift & 3) for shift in (0, 2, 4, 6)) for byte in range(256))
 
 
-class AllocationRead:
-    """The map of one version of an image; none is read where none is kept.
+def allocation(sdk: Sdk, ioctx: Any, header: Header, snapshot: Snapshot | None) -> int | None:
+    """Bytes of the objects one version of an image has; None where no map tells.
 
     It is read by one plain call: aio_read of python3-rados 16.2.15 shortens the bytes it
     has handed out, which has ended the process (glibc's abort in the callback).
     """
-
-    def __init__(self, sdk: Sdk, ioctx: Any, header: Header, snapshot: Snapshot | None) -> None:
-        self.header = header
-        self.snapshot = snapshot
-        self._sdk = sdk
-        self._ioctx = ioctx
-
-    def result(self) -> int | None:
-        """Bytes of the objects there are; None where nobody knows."""
-        header, snapshot = self.header, self.snapshot
-        if not header.features & _OBJECT_MAP or header.flags:
-            return None
-        name = f"rbd_object_map.{header.image_id}"
-        name += f".{snapshot.snap_id:016x}" if snapshot else ""
-        size = snapshot.size if snapshot else header.size
-        length = _HEADER + -(-size // header.object_size) // 4 + 1
-        try:
-            data = self._ioctx.read(name, length)
-        except (self._sdk.rados.ObjectNotFound, self._sdk.rados.PermissionDeniedError):
-            return None
-        return allocated(data, size, header.object_size)
+    if not header.features & _OBJECT_MAP or header.flags:
+        return None
+    name = f"rbd_object_map.{header.image_id}"
+    name += f".{snapshot.snap_id:016x}" if snapshot else ""
+    size = snapshot.size if snapshot else header.size
+    length = _HEADER + -(-size // header.object_size) // 4 + 1
+    try:
+        data = ioctx.read(name, length)
+    except (sdk.rados.ObjectNotFound, sdk.rados.PermissionDeniedError):
+        return None
+    return allocated(data, size, header.object_size)
 
 
 def allocated(data: bytes, size: int, object_size: int) -> int | None:

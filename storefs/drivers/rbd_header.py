@@ -3,22 +3,16 @@
 
 An image NAME is ``rbd_id.NAME``, which holds its id, and ``rbd_header.ID``, whose omap
 holds size, times, snapshots and the image's metadata: two reads, where opening it takes
-a dozen. A listing reads the headers of many at once. The layout is that of format 2,
-unchanged since Ceph 0.56 (rbd_types.h, cls_rbd_types.h).
+a dozen. The layout is that of format 2, unchanged since Ceph 0.56 (rbd_types.h,
+cls_rbd_types.h).
 """
 
-import collections
 import dataclasses
-import errno
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from storefs.drivers.rbd_errors import failure
 from storefs.drivers.rbd_sdk import Sdk
-
-#: How many headers are asked for at once; 64 hide the way to an OSD and back.
-WINDOW = 64
 
 #: Omap entries asked for at once; an OSD gives 1024 at most.
 _ENTRIES = 1000
@@ -70,40 +64,18 @@ def find_id(sdk: Sdk, ioctx: Any, name: str) -> str | None:
     return _text(data, 0)[0]
 
 
-def find_header(ioctx: Any, image_id: str) -> Header | None:
+def find_header(sdk: Sdk, ioctx: Any, image_id: str) -> Header | None:
     """The header of image *image_id*; None if it is gone."""
-    return _complete(ioctx, _OmapRead(ioctx, image_id, ""))
-
-
-def find_headers(ioctx: Any, image_ids: Iterable[str]) -> Iterator[Header | None]:
-    """The headers of many, in their order; None for those that are gone."""
-    for read in ahead(_OmapRead(ioctx, image_id, "") for image_id in image_ids):
-        yield _complete(ioctx, read)
-
-
-class _Settles(Protocol):
-    def settle(self) -> None: ...
-
-
-T = TypeVar("T", bound=_Settles)
-
-
-def ahead(begun: Iterable[T]) -> Iterator[T]:
-    """What *begun* gives, with `WINDOW` of them on their way before the first is waited for.
-
-    If nobody wants the rest those on their way are settled.
-    """
-    window: collections.deque[T] = collections.deque()
-    try:
-        for item in begun:
-            window.append(item)
-            if len(window) >= WINDOW:
-                yield window.popleft()
-        while window:
-            yield window.popleft()
-    finally:
-        for item in window:
-            item.settle()
+    entries: dict[str, bytes] = {}
+    after = ""
+    while True:
+        found = _entries(sdk, ioctx, image_id, after)
+        if found is None:
+            return None
+        entries.update(found)
+        if len(found) < _ENTRIES:
+            return _header(image_id, entries)
+        after = next(reversed(found))  # an image of many snapshots
 
 
 def read_snapshot(sdk: Sdk, ioctx: Any, image_id: str, snap_id: int) -> Snapshot | None:
@@ -119,51 +91,15 @@ def read_snapshot(sdk: Sdk, ioctx: Any, image_id: str, snap_id: int) -> Snapshot
     return _snapshot(found[key]) if key in found else None
 
 
-class _OmapRead:
-    """One header on its way, from the entry behind *after* on."""
-
-    def __init__(self, ioctx: Any, image_id: str, after: str) -> None:
-        self.image_id = image_id
-        self._operation = ioctx.create_read_op()
-        self._entries, _ = ioctx.get_omap_vals(self._operation, after, "", _ENTRIES)
-        self._ioctx = ioctx
-        self._completion = ioctx.operate_aio_read_op(self._operation, header_object(image_id))
-
-    def result(self) -> dict[str, bytes] | None:
-        """Its entries; None if there is no such image. Called once."""
+def _entries(sdk: Sdk, ioctx: Any, image_id: str, after: str) -> dict[str, bytes] | None:
+    """Those of its header behind *after*; None if there is no such image."""
+    with sdk.rados.ReadOpCtx() as operation:
+        entries, _ = ioctx.get_omap_vals(operation, after, "", _ENTRIES)
         try:
-            self._completion.wait_for_complete()
-            code = self._completion.get_return_value()
-            if code == -errno.ENOENT:
-                return None
-            if code < 0:
-                raise failure(code, f"The image of id {self.image_id}")
-            return dict(self._entries)
-        finally:
-            self._release()
-
-    def settle(self) -> None:
-        """Wait for one whose result nobody wants: librados writes into it until then."""
-        self._completion.wait_for_complete()
-        self._release()
-
-    def _release(self) -> None:
-        """Now, while there is a connection, and not when the garbage is collected."""
-        self._ioctx.release_read_op(self._operation)
-        self._completion = self._entries = self._operation = self._ioctx = None
-
-
-def _complete(ioctx: Any, read: _OmapRead) -> Header | None:
-    """The header *read* began; an image of many snapshots needs more than one."""
-    entries: dict[str, bytes] = {}
-    while True:
-        found = read.result()
-        if found is None:
+            ioctx.operate_read_op(operation, header_object(image_id))
+        except sdk.rados.ObjectNotFound:
             return None
-        entries.update(found)
-        if len(found) < _ENTRIES:
-            return _header(read.image_id, entries)
-        read = _OmapRead(ioctx, read.image_id, next(reversed(found)))
+        return dict(entries)
 
 
 def _header(image_id: str, entries: Mapping[str, bytes]) -> Header | None:

@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images of a pool as they are now: one, all of them, one opened."""
 
+import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from storefs import exceptions
 from storefs.drivers import rbd_properties
 from storefs.drivers.base import ImageInfo
-from storefs.drivers.rbd_allocation import AllocationRead
+from storefs.drivers.rbd_allocation import allocation
 from storefs.drivers.rbd_cluster import Cluster
-from storefs.drivers.rbd_header import (
-    Header,
-    Snapshot,
-    find_header,
-    find_headers,
-    find_id,
-)
+from storefs.drivers.rbd_header import Header, Snapshot, find_header, find_id
 from storefs.drivers.rbd_location import SNAPSHOT
 from storefs.drivers.rbd_reader import RbdReader
 from storefs.drivers.rbd_target import TEMPORARY
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+#: How many images a listing reads at once: each takes two ways to an OSD and back.
+LANES = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Images:
 
         def find(ioctx: Any) -> Version | None:
             image_id = find_id(self._sdk, ioctx, name)
-            header = find_header(ioctx, image_id) if image_id else None
+            header = find_header(self._sdk, ioctx, image_id) if image_id else None
             if header is None:
                 return None
             return self._version(ioctx, pool, name, header, snapshot)
@@ -72,7 +74,7 @@ class Images:
         )
 
     def list(self, pool: str) -> Iterator[ImageInfo]:
-        """All but temporaries; headers come many at once."""
+        """All but temporaries; many are read at once."""
         found = self._cluster.call(
             pool, f"Pool {pool}", lambda ioctx: list(self._sdk.rbd.RBD().list2(ioctx))
         )
@@ -93,10 +95,15 @@ class Images:
 
     def _infos(self, ioctx: Any, names: Mapping[str, str]) -> Iterator[ImageInfo]:
         """Of the images *names* by id; those that are gone meanwhile are left out."""
-        headers = (header for header in find_headers(ioctx, names) if header is not None)
-        for header in headers:
-            read = AllocationRead(self._sdk, ioctx, header, header.snapshot(SNAPSHOT))
-            yield _info(names[read.header.image_id], read)
+
+        def read(image: tuple[str, str]) -> ImageInfo | None:
+            image_id, name = image
+            header = find_header(self._sdk, ioctx, image_id)
+            if header is None:
+                return None
+            return self._info(ioctx, name, header, header.snapshot(SNAPSHOT))
+
+        return (info for info in _ahead(read, names.items()) if info is not None)
 
     def _version(
         self, ioctx: Any, pool: str, name: str, header: Header, wanted: str
@@ -104,18 +111,31 @@ class Images:
         snapshot = header.snapshot(wanted)
         if snapshot is None and wanted != SNAPSHOT:
             return None
-        info = _info(name, AllocationRead(self._sdk, ioctx, header, snapshot))
-        return Version(pool, header, snapshot, info)
+        return Version(pool, header, snapshot, self._info(ioctx, name, header, snapshot))
+
+    def _info(self, ioctx: Any, name: str, header: Header, snapshot: Snapshot | None) -> ImageInfo:
+        """A snapshot is one version for ever; the head is one until it is seen to be changed."""
+        allocated = allocation(self._sdk, ioctx, header, snapshot)
+        if snapshot is not None:
+            version, size = f"{header.image_id}@{snapshot.snap_id}", snapshot.size
+        else:
+            version, size = f"{header.image_id}.{header.modified_ns}.{header.size}", header.size
+        return ImageInfo(name, size, version, rbd_properties.mtime_ns(header), allocated)
 
 
-def _info(name: str, read: AllocationRead) -> ImageInfo:
-    """A snapshot is one version for ever; the head is one until it is seen to be changed."""
-    header, snapshot = read.header, read.snapshot
-    if snapshot is not None:
-        version, size = f"{header.image_id}@{snapshot.snap_id}", snapshot.size
-    else:
-        version, size = f"{header.image_id}.{header.modified_ns}.{header.size}", header.size
-    return ImageInfo(name, size, version, rbd_properties.mtime_ns(header), read.result())
+def _ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """What *work* gives for each of *items*, in their order, `LANES` of them at once."""
+    window: collections.deque[Future[T]] = collections.deque()
+    lanes = ThreadPoolExecutor(LANES, thread_name_prefix="rbd-listing")
+    try:
+        for item in items:
+            window.append(lanes.submit(work, item))
+            if len(window) > 2 * LANES:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        lanes.shutdown(cancel_futures=True)  # it was left, or one has failed
 
 
 def _hidden(name: str) -> bool:

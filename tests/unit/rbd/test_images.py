@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import rbd_header
+from storefs.drivers import rbd_header, rbd_images
 from storefs.drivers.rbd import RbdDriver
 from storefs.drivers.rbd_allocation import allocated
 from storefs.drivers.rbd_io import MiB
@@ -99,7 +99,7 @@ def test_temporaries_are_no_images(driver: RbdDriver, images: RbdPool) -> None:
 def test_a_listing_opens_nothing(
     driver: RbdDriver, images: RbdPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(3 * rbd_header.WINDOW):
+    for number in range(3 * rbd_images.LANES):
         images.put(f"image-{number}", bytes(number))
     add(driver, "ours", b"bytes")
     driver.set_properties(driver.locate("ours"), {"mtime_ns": "1600000000123456789"})
@@ -112,7 +112,7 @@ def test_a_listing_opens_nothing(
     found = {info.image_id: info for info in driver.list()}
     assert {name: info.size for name, info in found.items()} == {
         "ours": 5,
-        **{f"image-{n}": n for n in range(3 * rbd_header.WINDOW)},
+        **{f"image-{n}": n for n in range(3 * rbd_images.LANES)},
     }
     assert found["ours"].mtime_ns == 1600000000123456789
     assert found["ours"] == driver.stat(driver.locate("ours"))
