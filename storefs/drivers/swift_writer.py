@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from storefs import exceptions
 from storefs.drivers import swift_metadata
-from storefs.drivers.base import Buffer, Writer
+from storefs.drivers.base import Buffer, SupportsReread, Writer
 from storefs.drivers.http_answer import Attempts, Interrupted
 from storefs.drivers.http_transport import Body
 from storefs.drivers.name_locks import NameLocks
@@ -63,7 +63,7 @@ class SwiftTarget:
         self.publishing = NameLocks[str]()
 
 
-class SwiftWriter(Writer):
+class SwiftWriter(Writer, SupportsReread):
     """One object. *threshold*: an image of fewer bytes that is one part becomes one PUT.
 
     *done* is called once, after the commit or the abort.
@@ -129,6 +129,29 @@ class SwiftWriter(Writer):
                     self._send([memoryview(bytes(length))], offset)
                     self._zeros[length] = self._segments[offset]
                 self._segments[offset] = self._zeros[length]
+
+    def reread(self, length: int, offset: int) -> bytes:
+        """From the segments, which are objects, or what is held back of the first part."""
+        with self._open.part():
+            if self._held:
+                return b"".join(self._held)[offset : offset + length]
+            pieces = []
+            for start, segment in sorted(self._segments.items()):
+                first, last = max(offset, start), min(offset + length, start + segment.size)
+                if first < last:
+                    pieces.append(self._read_back(segment, first - start, last - first))
+            return b"".join(pieces)
+
+    def _read_back(self, segment: Segment, offset: int, length: int) -> bytes:
+        if segment in self._zeros.values():
+            return bytes(length)
+        wanted = {"Range": f"bytes={offset}-{offset + length - 1}", "If-Match": segment.etag}
+        body = self._client.call("GET", *segment.place, headers=wanted).body
+        if len(body) != length:
+            raise exceptions.RemoteServiceUnavailable(
+                f"{len(body)} bytes of a segment of {self._image.name} came back, not {length}"
+            )
+        return body
 
     def stage(self, properties: Mapping[str, str]) -> bool:
         swift_metadata.headers_of(properties)

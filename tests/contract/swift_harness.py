@@ -19,6 +19,7 @@ class SwiftHarness(Harness):
     """The other program makes plain requests."""
 
     driver_class = SwiftDriver
+    rereads = True
     account_of: ClassVar[Callable[[], Account]]
 
     def __init__(self, directory: pathlib.Path) -> None:

@@ -102,6 +102,22 @@ def test_rsync_of_a_directory_of_images_is_one_upload_each(
     assert proxy.asked("PUT") == []
 
 
+def test_a_header_is_patched_after_a_long_stream(mount: Mount, container: Container) -> None:
+    """The segments are read back, and the image is written from the spool."""
+    expected = bytearray(data(12 * MiB + 5))
+    with open(mount / "swift" / "image", "wb") as file:
+        file.write(expected)
+        file.seek(0)
+        file.write(b"header")
+    expected[:6] = b"header"
+    await_true(lambda: not mount.spooled(), "an empty spool")
+    assert (mount / "swift" / "image").read_bytes() == expected
+    headers = container.head("image")
+    upload = headers["X-Object-Meta-Storefs-Upload"]
+    assert {name.split("/")[2] for name in container.segments()} == {upload}
+    assert headers["X-Object-Meta-Storefs-Os-Hash-Value"] == hashlib.sha512(expected).hexdigest()
+
+
 def test_rsync_after_a_remount_sends_nothing(
     mount: Mount, proxy: FaultProxy, tmp_path: Path
 ) -> None:
