@@ -18,10 +18,11 @@ from storefs.streams.handle import Handle
 from storefs.streams.names import Names, now_info
 from storefs.streams.publication import FAILED, HELD, PUBLISHED, STREAMING, Publication
 from storefs.streams.read_stream import ReadStream
-from storefs.streams.same_image import set_mtime
+from storefs.streams.same_image import identity_of, set_mtime
 from storefs.streams.spooled import Spooled
 from storefs.streams.spooling import Spooling
 from storefs.tree import Directory, Node, Tree
+from storefs.upload import UploadResult
 
 log = logging.getLogger(__name__)
 
@@ -343,7 +344,11 @@ class Files:
         older = self.spooling.find(named) if named not in (None, node) else None
         if older is None:
             return await publication.publish()
-        publication.before_commit = older.succeeded_by
+
+        async def note(result: UploadResult) -> None:
+            await older.succeeded_by(identity_of(result))
+
+        publication.before_commit = note
         async with older.giving_way():
             return await publication.publish()
 

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
 import trio
@@ -26,8 +26,9 @@ from storefs.drivers.base import Buffer, ImageInfo
 from storefs.streams.engine import Engine
 from storefs.streams.layers import Layer, merge, merged_ranges
 from storefs.streams.overlay import OpenBase, Overlay
+from storefs.streams.same_image import identity_of
 from storefs.streams.spool import Entry, Record
-from storefs.streams.spooled_upload import SpooledUpload, Stored
+from storefs.streams.spooled_upload import ABORT_TIMEOUT, SpooledUpload, Stored
 from storefs.tree import Node
 from storefs.upload import UploadResult
 
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+#: Awaited with the identity of what is about to be published.
+BeforeCommit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 #: More sealed layers than that are merged: who appends a line and closes, over and
 #: over, would have a file for each.
@@ -146,13 +150,42 @@ class Spooled:
                 promised = dataclasses.replace(self._promised, outdated=older.uploaded)
                 await self._promise(promised)
 
-    async def aim(self, name: str) -> bool:
-        """Store it under *name*, whatever has that; False if it is in the store by now."""
+    async def publish_as(self, name: str, older: "Spooled | None") -> bool:
+        """Store it under *name*, whatever has that; False if it is in the store by now.
+
+        *older* is what waits under that name. If it fails all is as it was.
+        """
         async with self._publishing:
             if self.in_store:
                 return False
             await self._retarget(name)
+            try:
+                await self._publish_instead_of(older)
+            except BaseException:
+                with trio.move_on_after(ABORT_TIMEOUT, shield=True):
+                    await self._retarget(None)
+                raise
             return True
+
+    async def _publish_instead_of(self, older: "Spooled | None") -> None:
+        if older is None:
+            await self._publish()
+        else:
+            async with older.giving_way():
+                await self._publish(older.succeeded_by)
+
+    async def look_back(self) -> None:
+        """See whether an upload whose end nobody got to know of is in the store."""
+        if self._promised is None or self._promised.uploaded is None:
+            return  # and wait for no upload that is under way
+        async with self._publishing:
+            promised = self._promised
+            if promised is None or promised.uploaded is None or self.nameless:
+                return
+            stored = await self._upload_of(promised, ()).earlier()
+            if stored is not None:
+                self.error, self._adopted = None, False
+                await self._published(stored)
 
     async def arrived(self) -> None:
         """Its node has another name; so has what is still promised."""
@@ -315,26 +348,42 @@ class Spooled:
     async def publish(self) -> ImageInfo | None:
         """Store what was promised; what the store then knows of it, None if nothing was."""
         async with self._publishing:
-            async with self._lock:  # nobody merges now
-                promised, count = self._promised, self._sealed
-            if promised is None or self.nameless:
-                return None
-            self._frozen = count
-            try:
-                stored = await self._store(promised, self._layers[:count])
-            except Exception as exc:
-                self.error, self._frozen = exc, 0
-                raise
-            finally:
-                self._uploading = None
-            self.error, self._adopted = None, False
-            await self._published(stored)
-            return stored.info
+            return await self._publish()
 
-    async def _store(self, promised: Record, layers: Sequence[Layer]) -> Stored:
-        self._uploading = upload = SpooledUpload(
-            self._engine, self.store, self._overlay, promised, layers, self._note
-        )
+    async def _publish(self, before_commit: BeforeCommit | None = None) -> ImageInfo | None:
+        async with self._lock:  # nobody merges now
+            promised, count = self._promised, self._sealed
+        if promised is None or self.nameless:
+            return None
+        self._frozen = count
+        try:
+            stored = await self._store(promised, self._layers[:count], before_commit)
+        except Exception as exc:
+            self.error, self._frozen = exc, 0
+            raise
+        finally:
+            self._uploading = None
+        self.error, self._adopted = None, False
+        await self._published(stored)
+        return stored.info
+
+    def _upload_of(
+        self,
+        promised: Record,
+        layers: Sequence[Layer],
+        before_commit: BeforeCommit | None = None,
+    ) -> SpooledUpload:
+        async def note(result: UploadResult) -> None:
+            if before_commit is not None:
+                await before_commit(identity_of(result))
+            await self._note(result)
+
+        return SpooledUpload(self._engine, self.store, self._overlay, promised, layers, note)
+
+    async def _store(
+        self, promised: Record, layers: Sequence[Layer], before_commit: BeforeCommit | None
+    ) -> Stored:
+        self._uploading = upload = self._upload_of(promised, layers, before_commit)
         if (earlier := await upload.earlier()) is not None:
             return earlier
         if self._adopted:
@@ -344,7 +393,7 @@ class Spooled:
 
     async def _note(self, result: UploadResult) -> None:
         """Before it is published: after a crash one can tell whether it was."""
-        uploaded = {**_identity(result), "layers": self._frozen}
+        uploaded = {**identity_of(result), "layers": self._frozen}
         async with self._lock:
             assert self._promised is not None
             assert self._entry is not None
@@ -421,17 +470,28 @@ class Spooled:
             if self._uploading is not None:
                 await self._uploading.abort("it is being replaced")
             async with self._publishing:
-                yield
+                try:
+                    yield
+                except BaseException:
+                    with trio.move_on_after(ABORT_TIMEOUT, shield=True):
+                        await self.succeeded_by(None)
+                    raise
                 self._dropped = True
         finally:
             self.gives_way = False
 
-    async def succeeded_by(self, result: UploadResult) -> None:
-        """Note that a stream of that is about to be stored: after a crash it counts."""
+    async def succeeded_by(self, successor: Mapping[str, Any] | None) -> None:
+        """Note that an image of that identity is about to be stored: after a crash it counts.
+
+        None: it was not, and this one counts.
+        """
         async with self._lock:
             if self._promised is None or self._entry is None:
                 return
-            self._promised = dataclasses.replace(self._promised, successor=_identity(result))
+            if self._promised.successor == successor:
+                return
+            noted = None if successor is None else dict(successor)
+            self._promised = dataclasses.replace(self._promised, successor=noted)
             sealed = tuple(self._layers[: self._sealed])
             await self._run(self._entry.promise, self._promised, sealed)
 
@@ -479,12 +539,3 @@ class Spooled:
 
     async def _run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return await self._engine.spooling.run(function, *args)
-
-
-def _identity(result: UploadResult) -> dict[str, Any]:
-    """What `same_image.stored_already` knows it by."""
-    return {
-        "size": result.size,
-        "os_hash_algo": result.algorithm,
-        "os_hash_value": result.multihash,
-    }

@@ -6,8 +6,11 @@ after its last close: qemu-img closes and opens again three times. What the stor
 refuses is tried again, later and later, for as long as the mount stands.
 """
 
+import collections
+import contextlib
 import dataclasses
 import logging
+from collections.abc import AsyncIterator
 
 import trio
 
@@ -17,7 +20,7 @@ from storefs.streams.engine import Engine
 from storefs.streams.layers import Layer
 from storefs.streams.names import Names, now_info
 from storefs.streams.overlay import OpenBase
-from storefs.streams.same_image import delete_version, stored_already
+from storefs.streams.same_image import delete_version, identity, stored_already
 from storefs.streams.spool import Entry, Record
 from storefs.streams.spooled import Spooled
 from storefs.tree import Node, Tree
@@ -61,6 +64,8 @@ class Spooling:
         self._all: dict[Node, Spooled] = {}
         self._timers: dict[Spooled, _Timer] = {}
         self._running: set[_Timer] = set()
+        #: by store: who is stored under another's name holds that up, and not the other way round
+        self._renaming: dict[str, trio.Lock] = collections.defaultdict(trio.Lock)
         #: set when the mount ends: nobody waits for a last close any more
         self._hurry = trio.Event()
 
@@ -139,14 +144,30 @@ class Spooling:
 
     async def store_as(self, spooled: Spooled, name: str) -> bool:
         """Store it under another name than its own; False if it has been stored under that."""
-        if not await spooled.aim(name):
-            return False
-        try:
-            await self.publish(spooled)
-        except Exception:
-            await spooled.arrived()
-            raise
+        store_id = spooled.node.store_id
+        async with self._renaming[store_id]:
+            if not await spooled.publish_as(name, self._waiting_under(store_id, name)):
+                return False
+        log.info("%s: %s: published", store_id, name)
         return True
+
+    @contextlib.asynccontextmanager
+    async def replaced_by(self, store: Store, name: str, new_name: str) -> AsyncIterator[None]:
+        """The block gives *name*'s published image *new_name*: what waits there gives way."""
+        assert store.backend_group is not None
+        older = self._waiting_under(store.backend_group, new_name)
+        if older is None:
+            yield
+            return
+        async with older.giving_way():
+            if older.promised is not None:
+                successor = await self._engine.threads(store).run(identity, store, name)
+                await older.succeeded_by(successor)
+            yield
+
+    def _waiting_under(self, store_id: str, name: str) -> Spooled | None:
+        node = self._tree.find(store_id, name)
+        return None if node is None else self._all.get(node)
 
     async def superseded(self, node: Node) -> None:
         """*node* lost its name for good: nothing of it is to be published any more."""
