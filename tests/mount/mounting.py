@@ -144,10 +144,13 @@ class Mount:
         self.start()
 
     def freeze(self) -> None:
-        """Stop all of its threads where they are; back when the last has stopped."""
+        """Stop all of its threads where they are; back when none of them runs any more.
+
+        One that waits in the kernel (D) stops before it would know what for.
+        """
         os.kill(self.pid, signal.SIGSTOP)
         tasks = Path(f"/proc/{self.pid}/task")
-        await_true(lambda: all(_state(task) == "T" for task in tasks.iterdir()), "a stop")
+        await_true(lambda: {"T"} <= {*map(_state, tasks.iterdir())} <= {"T", "D"}, "a stop")
 
     def kill9(self) -> None:
         """End it as the kernel does when memory is short; the dead mount is taken away."""
