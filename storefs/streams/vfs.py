@@ -29,6 +29,7 @@ from storefs.streams.handle import Handle
 from storefs.streams.listing import Listing
 from storefs.streams.names import Names, stat
 from storefs.streams.publication import HELD, Publication
+from storefs.streams.recovery import Recovery
 from storefs.streams.spooled import Spooled
 from storefs.tree import Directory, Node, Tree
 
@@ -59,7 +60,7 @@ class Vfs:
             self.files = Files(self.engine, self.names, self.tree, self._access)
             self._capacities = Capacities(self.engine)
             if not self.settings.read_only:
-                await self.files.spooling.recover()
+                await Recovery(self.engine, self.names, self.tree, self.files.spooling).recover()
             task_status.started()
             await self._stopped.wait()
             nursery.cancel_scope.cancel()
@@ -95,7 +96,7 @@ class Vfs:
         node = await self._image(directory, name)
         store = self._access.changeable(self.stores[node.store_id])
         pending = node.pending is not None
-        await self.files.give_up_all(node, "it was deleted while it was being written")
+        await self.files.streaming.give_up_all(node, "it was deleted while it was being written")
         if not pending:
             await self._delete(store, node)
         elif (spooled := self.files.spooling.find(node)) is not None:
@@ -194,7 +195,7 @@ class Vfs:
                 f"{node.name} is held to become {final}; rename it to that, or delete it."
             )
         old = self.tree.find(node.store_id, final)
-        await self.files.publish(publication, node)
+        await self.files.streaming.publish(publication, node)
         if old is not None:
             self.names.replaced(old)
         self.tree.move(node, final)
