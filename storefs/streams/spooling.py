@@ -127,14 +127,20 @@ class Spooling:
 
     async def seal(self, spooled: Spooled) -> None:
         """close(2): what was written survives a crash, and bears its name from now on."""
-        await spooled.seal()
         node = spooled.node
+        older = None
+        if node.replaces is not None and spooled.changed and not spooled.nameless:
+            older = self._waiting_under(node.store_id, node.name)
+        if older is None:
+            await spooled.seal()
+        else:
+            async with older.giving_way():
+                await spooled.stand_over(older.over)  # it may just have been stored
+                await spooled.seal()
         if spooled.promised is not None and node.replaces is not None:
             old = self._tree.find(node.store_id, node.name)
             self._names.succeeded(node)
-            if old is not None and (older := self._all.get(old)) is not None:
-                async with older.giving_way():
-                    await spooled.stand_over(older.over)  # it may just have been stored
+            if old is not None:
                 await self.superseded(old)
 
     async def publish(self, spooled: Spooled) -> None:

@@ -10,12 +10,14 @@ import functools
 import itertools
 import os
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from storefs import exceptions
 from storefs.drivers.base import SupportsRename
@@ -262,6 +264,44 @@ async def test_who_replaces_an_image_loses_neither(camera: Camera, old: str, how
     new = NEW + OLD[len(NEW) :] if how == "change" else NEW
     end: Images = {"a": new, "b": None}
     await crash_after_each_step(camera, prepare, replace, lambda seen: seen["a"] in (OLD, new), end)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("old", ["spool", "change"])
+async def test_who_replaces_an_image_just_while_it_is_stored_loses_neither(
+    camera: Camera, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one may get into the store, or not: the new one counts once it is promised."""
+    begun, go_on = threading.Event(), threading.Event()
+    publish = MemoryDriver.publish
+
+    def gated(*args: Any, **kwargs: Any) -> None:
+        if camera.on:
+            begun.set()
+            assert go_on.wait(60)
+        publish(*args, **kwargs)
+
+    monkeypatch.setattr(MemoryDriver, "publish", gated)
+
+    async def prepare(world: World) -> None:
+        await getattr(world, old)("a", OLD)
+
+    async def replace(world: World) -> None:
+        node = await world.vfs.names.image("s", "a")
+        older = world.vfs.files.spooling.find(node)
+        assert older is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(older.publish)
+            await trio.to_thread.run_sync(begun.wait, 60)
+            handle = await world.vfs.files.open(
+                world.vfs.files.successor(node), os.O_RDWR | os.O_TRUNC
+            )
+            nursery.start_soon(world._write, handle, NEW)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            go_on.set()
+
+    end: Images = {"a": NEW, "b": None}
+    await crash_after_each_step(camera, prepare, replace, lambda seen: seen["a"] in (OLD, NEW), end)
 
 
 @pytest.mark.trio
