@@ -2,7 +2,6 @@
 """Open files: what open, read, write and close mean for an image."""
 
 import itertools
-import logging
 import os
 import re
 
@@ -10,20 +9,19 @@ import trio
 
 from storefs import exceptions
 from storefs.driver import Store
-from storefs.drivers.base import Buffer, ImageInfo, Reader, SupportsProperties
+from storefs.drivers.base import Buffer, Reader, SupportsProperties
 from storefs.streams.access import Access
 from storefs.streams.engine import Engine
 from storefs.streams.going_back import go_back
 from storefs.streams.handle import Handle
 from storefs.streams.names import Names, now_info
-from storefs.streams.publication import FAILED, HELD, PUBLISHED, STREAMING, Publication
+from storefs.streams.publication import PUBLISHED, Publication
 from storefs.streams.read_stream import ReadStream
 from storefs.streams.same_image import set_mtime
 from storefs.streams.spooled import Spooled
 from storefs.streams.spooling import Spooling
+from storefs.streams.streaming import Streaming
 from storefs.tree import Directory, Node, Tree
-
-log = logging.getLogger(__name__)
 
 #: rsync writes NAME as .NAME.XXXXXX and renames it when it is whole.
 RSYNC_NAME = re.compile(r"\.(?P<name>.+)\.[A-Za-z0-9]{6}")
@@ -37,8 +35,8 @@ class Files:
         self._names = names
         self._tree = tree
         self._access = access
-        self._unfinished: dict[Publication, Node] = {}
         self.spooling = Spooling(engine, names, tree, self._open_base)
+        self.streaming = Streaming(engine, names, tree, self.spooling)
         self._numbers = itertools.count(1)
 
     async def close(self) -> list[Spooled]:
@@ -46,11 +44,7 @@ class Files:
 
         What could not be stored stays in the spool, and is given back.
         """
-        unfinished = {p: n for p, n in self._unfinished.items() if not p.finished}
-        async with trio.open_nursery() as nursery:
-            for publication, node in unfinished.items():
-                _warn(node, "it was not finished before the unmount and is given up")
-                nursery.start_soon(self.give_up, publication, "the filesystem was unmounted")
+        await self.streaming.close()
         return await self.spooling.drain()
 
     async def open(self, node: Node, flags: int) -> Handle:
@@ -86,17 +80,9 @@ class Files:
         if final is None and flags & os.O_ACCMODE == os.O_RDWR:
             self.spooling.begin(node)
         else:
-            handle.writing = node.pending = self._stream(node, store, final)
+            handle.writing = node.pending = self.streaming.begin(node, store, final)
         self._tree.opened(node, writable=True)
         return handle, node
-
-    def _stream(self, node: Node, store: Store, final: str | None) -> Publication:
-        temporary = final is not None
-        publication = Publication(
-            self._engine, store, final or node.name, replace=temporary, temporary=temporary
-        )
-        self._unfinished[publication] = node
-        return publication
 
     def successor(self, node: Node) -> Node:
         """A node to open instead of *node*, in order to replace the image."""
@@ -114,7 +100,7 @@ class Files:
         if flags & os.O_ACCMODE == os.O_RDWR:
             self.spooling.begin(node)
         else:
-            handle.writing = node.pending = self._replacement(node, store)
+            handle.writing = node.pending = self.streaming.replace(node, store)
         self._tree.opened(node, writable=True)
         return handle
 
@@ -123,14 +109,7 @@ class Files:
         if (spooled := self.spooling.find(handle.node)) is not None:
             await spooled.truncate(0)
         else:
-            handle.writing = self._replacement(handle.node, handle.store)
-
-    def _replacement(self, node: Node, store: Store) -> Publication:
-        if node.pending is not None:
-            raise exceptions.InUseByStore(f"Image {node.name} is being written.")
-        publication = Publication(self._engine, store, node.name, replace=True)
-        self._unfinished[publication] = node
-        return publication
+            handle.writing = self.streaming.replace(handle.node, handle.store)
 
     async def _open_to_read(self, node: Node, store: Store) -> ReadStream:
         as_of = trio.current_time()
@@ -201,7 +180,7 @@ class Files:
             spooled = self.spooling.prepare(node)
 
             def switch() -> None:
-                self._unfinished.pop(publication, None)
+                self.streaming.forget(publication)
                 handle.writing = None
                 self.spooling.enter(spooled)
 
@@ -216,9 +195,9 @@ class Files:
         publication = handle.writing
         if publication is not None and publication.state != PUBLISHED:
             if handle.killed() and not publication.finished:
-                await self._cut_off(handle, publication)
+                await self.streaming.cut_off(handle, publication)
             elif publication.position:
-                await self._settle(handle)
+                await self.streaming.settle(handle)
             return
         spooled = self.spooling.find(handle.node)
         if handle.writable and spooled is not None:
@@ -236,12 +215,8 @@ class Files:
     async def release(self, handle: Handle) -> None:
         """The last close: an image nobody wrote to is published empty."""
         try:
-            if handle.writing is not None and not handle.writing.finished:
-                with self._engine.closing.of(handle.node.store_id, handle.node.name):
-                    await self._let_go(handle, handle.writing)
+            await self.streaming.released(handle)
         finally:
-            if handle.writing is not None and handle.writing.state == FAILED:
-                self._forget(handle.writing, handle.node)
             self._tree.released(handle.node, writable=handle.writable)
             if handle.cut_off:
                 await self.spooling.cut_off(handle.node)
@@ -249,17 +224,6 @@ class Files:
             for reading in (handle.reading, *handle.outdated):
                 if reading is not None:
                     await reading.aclose()
-
-    async def _let_go(self, handle: Handle, publication: Publication) -> None:
-        """Nobody can write any more. What was written and never closed was cut off."""
-        if handle.killed() or (publication.position and publication.state == STREAMING):
-            await self._cut_off(handle, publication)
-        else:
-            await self._settle(handle)
-
-    async def _cut_off(self, handle: Handle, publication: Publication) -> None:
-        _warn(handle.node, "its writer was killed; what it wrote is given up")
-        await self.give_up(publication, "its writer was killed")
 
     async def set_size(self, node: Node, handle: Handle | None, size: int) -> None:
         """truncate(2) and ftruncate(2)."""
@@ -288,7 +252,7 @@ class Files:
 
         A descriptor that has replaced the image stands for the new one.
         """
-        writing = [p for p, n in self._unfinished.items() if n is node and not p.finished]
+        writing = self.streaming.of(node)
         spooled = self.spooling.find(node)
         for publication in writing:
             publication.mtime_ns = mtime_ns
@@ -307,85 +271,9 @@ class Files:
         info = await self._engine.threads(store).run(set_mtime, store, node.name, mtime_ns)
         self._names.learn(node.store_id, node.name, info, trio.current_time())
 
-    async def _settle(self, handle: Handle) -> None:
-        """Publish, or hold; whoever comes second finds it done."""
-        publication = handle.writing
-        assert publication is not None
-        async with handle.closing:
-            publication.check()
-            if publication.state in (PUBLISHED, HELD):
-                return
-            if publication.temporary:
-                await publication.hold()
-                self._engine.nursery.start_soon(self._await_rename, publication, handle.node)
-            else:
-                await self.publish(publication, handle.node)
-
-    async def publish(self, publication: Publication, node: Node) -> None:
-        try:
-            info = await self._publish(publication, node)
-        except Exception:
-            self._forget(publication, node)
-            raise
-        self._unfinished.pop(publication, None)
-        old = self._tree.find(node.store_id, publication.image_id)
-        if node.pending is publication:
-            node.pending = None
-            node.info, node.known_at = info, trio.current_time()
-            self._names.succeeded(node)
-        else:
-            self._names.learn(node.store_id, node.name, info, trio.current_time())
-        if old is not None and old is not node:
-            await self.spooling.superseded(old)
-
-    async def _publish(self, publication: Publication, node: Node) -> ImageInfo:
-        named = self._tree.find(node.store_id, publication.image_id)
-        older = self.spooling.find(named) if named not in (None, node) else None
-        if older is None:
-            return await publication.publish()
-        publication.before_commit = older.succeeded_by
-        async with older.giving_way():
-            return await publication.publish()
-
-    def _forget(self, publication: Publication, node: Node) -> None:
-        self._unfinished.pop(publication, None)
-        if node.pending is publication:
-            node.pending = None
-            self._tree.detach(node)
-
-    def streams(self) -> list[Publication]:
-        """The uploads that are streamed, or held."""
-        return [publication for publication in self._unfinished if not publication.finished]
-
     def is_replaced(self, node: Node) -> bool:
         """Is a new image on its way to *node*'s name?"""
-        names = [(n.store_id, n.name) for p, n in self._unfinished.items() if not p.finished]
-        return (node.store_id, node.name) in names or self.spooling.replaces(node)
-
-    async def give_up_all(self, node: Node, reason: str) -> None:
-        """Give up whatever is on its way to *node*'s name."""
-        for publication, other in list(self._unfinished.items()):
-            if (other.store_id, other.name) == (node.store_id, node.name):
-                await self.give_up(publication, reason)
-
-    async def give_up(self, publication: Publication, reason: str) -> None:
-        node = self._unfinished.get(publication)
-        await publication.abort(reason)
-        if node is not None:
-            self._forget(publication, node)
-
-    async def _await_rename(self, publication: Publication, node: Node) -> None:
-        await trio.sleep(self._engine.settings.rename_grace)
-        if publication.state == HELD:
-            _warn(
-                node,
-                f"no rename followed within {self._engine.settings.rename_grace:g} s; given up",
-            )
-            await self.give_up(publication, "no rename followed in time")
-
-
-def _warn(node: Node, reason: str) -> None:
-    log.warning("%s: %s: %s", node.store_id, node.name, reason)
+        return self.streaming.replaces(node) or self.spooling.replaces(node)
 
 
 def _final_name(name: str, flags: int) -> str | None:

@@ -54,9 +54,14 @@ class Layer:
 
     def write(self, data: memoryview, offset: int) -> None:
         """Blocks; the caller then adds it to *ranges*."""
-        while data:
-            written = os.pwrite(self.descriptor, data, offset)
-            data, offset = data[written:], offset + written
+        try:
+            while data:
+                written = os.pwrite(self.descriptor, data, offset)
+                data, offset = data[written:], offset + written
+        except OSError:
+            # the half of it that a full disk took, which a promise may need the room of
+            os.ftruncate(self.descriptor, self.ranges.end)
+            raise
 
     def read(self, offset: int, length: int) -> bytes:
         """Blocks; exactly *length* bytes, which must be within *ranges*."""

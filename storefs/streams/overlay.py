@@ -64,7 +64,7 @@ class Overlay:
         if self.size:
             await self._base()
 
-    def rebase(self, version: str, size: int) -> Callable[[], Awaitable[None]]:
+    def rebase(self, version: str | None, size: int) -> Callable[[], Awaitable[None]]:
         """Lie over another version from now on; call the result to let go of the old one."""
         old, self._stream = self._stream, None
         self.version, self.size = version, size
@@ -78,7 +78,7 @@ class Overlay:
 
     async def aclose(self) -> None:
         """Let go of the old version."""
-        await self.rebase(self.version or "", self.size)()
+        await self.rebase(self.version, self.size)()
 
     async def _from_base(self, segment: Segment) -> Buffer:
         base = await self._base()

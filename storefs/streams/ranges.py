@@ -22,6 +22,11 @@ class Ranges:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(list(zip(self._starts, self._ends)))
 
+    @property
+    def end(self) -> int:
+        """Where the last one ends; 0 if there is none."""
+        return self._ends[-1] if self._ends else 0
+
     def add(self, start: int, end: int) -> int:
         """Take ``[start, end)`` in; says by how many bytes it grew."""
         if start >= end:

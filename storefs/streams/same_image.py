@@ -9,6 +9,7 @@ from storefs import exceptions
 from storefs.driver import Store
 from storefs.drivers.base import ImageInfo, SupportsDelete, SupportsProperties
 from storefs.streams.spool import Record
+from storefs.upload import DEFAULT_ALGORITHM, UploadResult
 
 #: How much is read at a time where an image has to be read to know it, bytes.
 READ_SIZE = 4 * 1024 * 1024
@@ -31,6 +32,28 @@ def stored_already(store: Store, name: str, uploaded: Mapping[str, Any]) -> Imag
     except exceptions.NotFound:
         return None
     return info if known.get("os_hash_value") == uploaded["os_hash_value"] else None
+
+
+def identity_of(result: UploadResult) -> dict[str, Any]:
+    """What `stored_already` knows it by once it is published."""
+    return {
+        "size": result.size,
+        "os_hash_algo": result.algorithm,
+        "os_hash_value": result.multihash,
+    }
+
+
+def identity(store: Store, name: str) -> dict[str, Any]:
+    """What `stored_already` knows the image by that has the name now; `NotFound`.
+
+    Where the store keeps no hashes with its images it is read.
+    """
+    info, known = store.driver.stat(store.locate(name)), _kept(store, name)
+    algorithm, value = known.get("os_hash_algo"), known.get("os_hash_value")
+    if not algorithm or not value:
+        algorithm = DEFAULT_ALGORITHM
+        value = _hash(store, name, algorithm)
+    return {"size": info.size, "os_hash_algo": algorithm, "os_hash_value": value}
 
 
 def set_mtime(store: Store, name: str, mtime_ns: int | None) -> ImageInfo:

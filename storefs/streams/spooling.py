@@ -6,8 +6,11 @@ after its last close: qemu-img closes and opens again three times. What the stor
 refuses is tried again, later and later, for as long as the mount stands.
 """
 
+import collections
+import contextlib
 import dataclasses
 import logging
+from collections.abc import AsyncIterator
 
 import trio
 
@@ -15,9 +18,9 @@ from storefs import exceptions
 from storefs.driver import Store
 from storefs.streams.engine import Engine
 from storefs.streams.layers import Layer
-from storefs.streams.names import Names, now_info
+from storefs.streams.names import Names
 from storefs.streams.overlay import OpenBase
-from storefs.streams.same_image import delete_version, stored_already
+from storefs.streams.same_image import identity
 from storefs.streams.spool import Entry, Record
 from storefs.streams.spooled import Spooled
 from storefs.tree import Node, Tree
@@ -61,6 +64,8 @@ class Spooling:
         self._all: dict[Node, Spooled] = {}
         self._timers: dict[Spooled, _Timer] = {}
         self._running: set[_Timer] = set()
+        #: by store: who is stored under another's name holds that up, and not the other way round
+        self._renaming: dict[str, trio.Lock] = collections.defaultdict(trio.Lock)
         #: set when the mount ends: nobody waits for a last close any more
         self._hurry = trio.Event()
 
@@ -122,14 +127,20 @@ class Spooling:
 
     async def seal(self, spooled: Spooled) -> None:
         """close(2): what was written survives a crash, and bears its name from now on."""
-        await spooled.seal()
         node = spooled.node
+        older = None
+        if node.replaces is not None and spooled.changed and not spooled.nameless:
+            older = self._waiting_under(node.store_id, node.name)
+        if older is None:
+            await spooled.seal()
+        else:
+            async with older.giving_way():
+                await spooled.stand_over(older.over)  # it may just have been stored
+                await spooled.seal()
         if spooled.promised is not None and node.replaces is not None:
             old = self._tree.find(node.store_id, node.name)
             self._names.succeeded(node)
-            if old is not None and (older := self._all.get(old)) is not None:
-                async with older.giving_way():
-                    await spooled.stand_over(older.over)  # it may just have been stored
+            if old is not None:
                 await self.superseded(old)
 
     async def publish(self, spooled: Spooled) -> None:
@@ -139,14 +150,30 @@ class Spooling:
 
     async def store_as(self, spooled: Spooled, name: str) -> bool:
         """Store it under another name than its own; False if it has been stored under that."""
-        if not await spooled.aim(name):
-            return False
-        try:
-            await self.publish(spooled)
-        except Exception:
-            await spooled.arrived()
-            raise
+        store_id = spooled.node.store_id
+        async with self._renaming[store_id]:
+            if not await spooled.publish_as(name, self._waiting_under(store_id, name)):
+                return False
+        log.info("%s: %s: published", store_id, name)
         return True
+
+    @contextlib.asynccontextmanager
+    async def replaced_by(self, store: Store, name: str, new_name: str) -> AsyncIterator[None]:
+        """The block gives *name*'s published image *new_name*: what waits there gives way."""
+        assert store.backend_group is not None
+        older = self._waiting_under(store.backend_group, new_name)
+        if older is None:
+            yield
+            return
+        async with older.giving_way():
+            if older.promised is not None:
+                successor = await self._engine.threads(store).run(identity, store, name)
+                await older.succeeded_by(successor)
+            yield
+
+    def _waiting_under(self, store_id: str, name: str) -> Spooled | None:
+        node = self._tree.find(store_id, name)
+        return None if node is None else self._all.get(node)
 
     async def superseded(self, node: Node) -> None:
         """*node* lost its name for good: nothing of it is to be published any more."""
@@ -243,89 +270,12 @@ class Spooling:
 
     # -- start and end of the mount ----------------------------------------------------------
 
-    async def recover(self) -> None:
-        """Take up what an earlier storefs promised these stores."""
-        try:
-            left = await self._engine.spooling.run(lambda: list(self._engine.spool.leftovers()))
-        except OSError as exc:
-            log.warning("What is left in the spool could not be read: %s", exc)
-            return
-        for one in sorted(left, key=lambda one: one[1].sealed_ns, reverse=True):
-            if not await self._adopt(one):
-                await self._engine.spooling.run(one[0].unlock)
-
-    async def _adopt(self, left: Left) -> bool:
-        _, record, layers = left
-        store = self._engine.stores.get(record.store)
-        if store is None or not _is_the_same(store, record):
-            log.warning(
-                "%s is written and not stored: mount the store %s that keeps it in %s",
-                record.image,
-                record.store,
-                record.uri,
-            )
-        elif record.successor is not None and await self._succeeded(store, record):
-            await self._remove(left)
-            log.info("%s: %s: removed what was replaced after it", record.store, record.image)
-            return True
-        elif record.deleted and await self._deleted(store, record):
-            await self._remove(left)
-            log.info("%s: %s: deleted, as was begun before a crash", record.store, record.image)
-            return True
-        elif (node := self._tree.find(record.store, record.image)) and node.pending is not None:
-            if (newer := self._all.get(node)) is not None:
-                await self._drop(left, newer)
-                return True
-            log.warning("%s: %s: written twice; the older waits", record.store, record.image)
-        else:
-            if node is not None:
-                self._names.gone(node)
-            info = now_info(record.image)
-            node = self._tree.add(record.store, record.image, info, trio.current_time())
-            spooled = Spooled.adopted(*self._world(node), left)
-            node.pending = spooled
-            self._added(node, spooled)
-            log.info("%s: %s: written before a crash; storing it", record.store, record.image)
-            self._start(spooled)
-            return True
-        for layer in layers:
-            layer.close(keep=True)
-        return False
-
-    async def _drop(self, left: Left, newer: Spooled) -> None:
-        """storefs ended after *newer* was promised and before *left* was withdrawn."""
-        _, record, _ = left
-        if record.uploaded is not None:
-            await newer.outdate(record)
-        await self._remove(left)
-        log.info("%s: %s: removed what was replaced after it", record.store, record.image)
-
-    async def _succeeded(self, store: Store, record: Record) -> bool:
-        """Was what was about to replace it stored?"""
-        assert record.successor is not None
-        try:
-            found = await self._engine.threads(store).run(
-                stored_already, store, record.image, record.successor
-            )
-        except Exception as exc:  # noqa: BLE001 - the next start asks again
-            log.warning("%s: %s: could not be asked for: %s", record.store, record.image, exc)
-            return False
-        return found is not None
-
-    async def _deleted(self, store: Store, record: Record) -> bool:
-        """Finish a deletion; what others wrote since stays."""
-        try:
-            await self._engine.threads(store).run(delete_version, store, record)
-        except Exception as exc:  # noqa: BLE001 - it is tried again by the next start
-            log.warning("%s: %s: could not be deleted: %s", record.store, record.image, exc)
-            return False
-        return True
-
-    async def _remove(self, left: Left) -> None:
-        entry, _, layers = left
-        for layer in layers:
-            layer.close(keep=True)
-        await self._engine.spooling.run(entry.remove)
+    def take_up(self, node: Node, left: Left) -> None:
+        """*node* is what an earlier storefs promised: store it."""
+        spooled = Spooled.adopted(*self._world(node), left)
+        node.pending = spooled
+        self._added(node, spooled)
+        self._start(spooled)
 
     async def drain(self) -> list[Spooled]:
         """Publish what is promised; what could not be, and stays for the next start."""
@@ -368,10 +318,3 @@ class Spooling:
 
 def _unpublished(spooled: Spooled) -> bool:
     return not spooled.nameless and (spooled.promised is not None or spooled.changed)
-
-
-def _is_the_same(store: Store, record: Record) -> bool:
-    try:
-        return bool(store.locate(record.image).safe_uri() == record.uri)
-    except exceptions.GlanceStoreException:  # no name for it, or a broken store
-        return False

@@ -11,7 +11,7 @@ from storefs.streams.spooled import Spooled
 
 def report(files: Files) -> str:
     """One JSON object a line: store, image, state, bytes, stored (bytes), error."""
-    lines = [_stream(publication) for publication in files.streams()]
+    lines = [_stream(publication) for publication in files.streaming.all()]
     lines += [_spooled(spooled) for spooled in files.spooling.all() if not spooled.nameless]
     return "".join(json.dumps(line) + "\n" for line in lines if line["state"] != "clean")
 

@@ -27,8 +27,9 @@ from storefs.streams.engine import Engine, Settings
 from storefs.streams.files import Files
 from storefs.streams.handle import Handle
 from storefs.streams.listing import Listing
-from storefs.streams.names import Names
+from storefs.streams.names import Names, stat
 from storefs.streams.publication import HELD, Publication
+from storefs.streams.recovery import Recovery
 from storefs.streams.spooled import Spooled
 from storefs.tree import Directory, Node, Tree
 
@@ -59,7 +60,7 @@ class Vfs:
             self.files = Files(self.engine, self.names, self.tree, self._access)
             self._capacities = Capacities(self.engine)
             if not self.settings.read_only:
-                await self.files.spooling.recover()
+                await Recovery(self.engine, self.names, self.tree, self.files.spooling).recover()
             task_status.started()
             await self._stopped.wait()
             nursery.cancel_scope.cancel()
@@ -95,7 +96,7 @@ class Vfs:
         node = await self._image(directory, name)
         store = self._access.changeable(self.stores[node.store_id])
         pending = node.pending is not None
-        await self.files.give_up_all(node, "it was deleted while it was being written")
+        await self.files.streaming.give_up_all(node, "it was deleted while it was being written")
         if not pending:
             await self._delete(store, node)
         elif (spooled := self.files.spooling.find(node)) is not None:
@@ -115,6 +116,7 @@ class Vfs:
 
     async def _delete_spooled(self, spooled: Spooled) -> None:
         """What is spooled, and the older version that the store has of it."""
+        await spooled.look_back()
         if spooled.in_store:
             await spooled.condemn()
             try:
@@ -167,6 +169,7 @@ class Vfs:
         node = spooled.node
         if node.name == new_name:
             return
+        await spooled.look_back()
         old = self.tree.find(node.store_id, new_name)
         if spooled.in_store or not await self.files.spooling.store_as(spooled, new_name):
             await self.files.spooling.seal(spooled)
@@ -192,7 +195,7 @@ class Vfs:
                 f"{node.name} is held to become {final}; rename it to that, or delete it."
             )
         old = self.tree.find(node.store_id, final)
-        await self.files.publish(publication, node)
+        await self.files.streaming.publish(publication, node)
         if old is not None:
             self.names.replaced(old)
         self.tree.move(node, final)
@@ -200,7 +203,17 @@ class Vfs:
             await self._rename_published(publication.store, node, new_name)
 
     async def _rename_published(self, store: Store, node: Node, new_name: str) -> None:
-        old, new = store.locate(node.name), store.locate(new_name)
+        async with self.files.spooling.replaced_by(store, node.name, new_name):
+            await self._move(store, node.name, new_name)
+        replaced = self.tree.find(node.store_id, new_name)
+        self.tree.move(node, new_name)
+        if replaced is not None and replaced is not node:
+            await self.files.spooling.superseded(replaced)
+        info = await self.engine.threads(store).run(stat, store, new_name)
+        self.names.learn(node.store_id, new_name, info, trio.current_time())
+
+    async def _move(self, store: Store, name: str, new_name: str) -> None:
+        old, new = store.locate(name), store.locate(new_name)
         driver = store.driver
         if store.supports(SupportsRename):
             assert isinstance(driver, SupportsRename)
@@ -212,12 +225,6 @@ class Vfs:
             await self.engine.threads(store).run(driver.delete, old)
         else:
             raise OSError(errno.EXDEV, "the store cannot rename")  # mv copies, and deletes
-        replaced = self.tree.find(node.store_id, new_name)
-        self.tree.move(node, new_name)
-        if replaced is not None and replaced is not node:
-            await self.files.spooling.superseded(replaced)
-        info = await self.engine.threads(store).run(driver.stat, new)
-        self.names.learn(node.store_id, new_name, info, trio.current_time())
 
     def _same_store(self, node: Node, source: Directory, target: Directory) -> None:
         if target is self.tree.root:

@@ -45,8 +45,10 @@ class Ledger:
         self.note(PROMISED, "crash", images)
 
     def lines(self) -> Iterator[dict[str, Any]]:
+        """All whole lines: who reads while the writer writes may see half of the last one."""
         if self.path.exists():
-            yield from map(json.loads, self.path.read_text().splitlines())
+            *whole, _ = self.path.read_text().split("\n")
+            yield from map(json.loads, whole)
 
     def promises(self) -> int:
         """How many were made so far."""

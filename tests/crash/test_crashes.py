@@ -5,8 +5,6 @@ A run is short. ``STOREFS_CRASHES=300 tests/run tests/crash`` is a long one, and
 STOREFS_SEED=... repeats one as far as moments can be repeated.
 """
 
-import os
-import signal
 from pathlib import Path
 
 from tests.crash.conftest import MakeCrashes
@@ -40,7 +38,7 @@ def test_power_loss(make_crashes: MakeCrashes, crashes: int, disk: Disk) -> None
         run.check()
         run.write_until_a_moment()
         run.mount.check_log()
-        os.kill(run.mount.pid, signal.SIGSTOP)  # processor and disk end at one moment
+        run.mount.freeze()  # processor and disk end at one moment
         disk.power_off()
         run.mount.kill9()
         run.join()

@@ -143,6 +143,15 @@ class Mount:
         self.umount()
         self.start()
 
+    def freeze(self) -> None:
+        """Stop all of its threads where they are; back when none of them runs any more.
+
+        One that waits in the kernel (D) stops before it would know what for.
+        """
+        os.kill(self.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        await_true(lambda: {"T"} <= {*map(_state, tasks.iterdir())} <= {"T", "D"}, "a stop")
+
     def kill9(self) -> None:
         """End it as the kernel does when memory is short; the dead mount is taken away."""
         os.kill(self.pid, signal.SIGKILL)
@@ -250,10 +259,14 @@ def _abort(path: Path) -> None:
 
 
 def _runs(pid: int) -> bool:
+    return _state(Path(f"/proc/{pid}")) not in ("Z", "")
+
+
+def _state(task: Path) -> str:
+    """The letter of ``man 5 proc`` for a process or thread, empty if it is gone."""
     with contextlib.suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] != "Z"
-    return False
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 @contextlib.contextmanager

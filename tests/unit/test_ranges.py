@@ -5,7 +5,7 @@ import itertools
 import os
 import pathlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storefs.streams.layers import BASE, ENDLESS, Layer, merge, merged_ranges, resolve, runs
@@ -15,6 +15,7 @@ END = 60
 STRETCH = st.tuples(st.integers(0, END), st.integers(0, END))
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(STRETCH, st.integers(0, END)), max_size=20), STRETCH)
 def test_ranges_are_a_set(steps: list[tuple[int, int] | int], asked: tuple[int, int]) -> None:
     ranges, expected = Ranges(), set[int]()
@@ -93,6 +94,7 @@ class _Image:
             layer.close(keep=False)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=END), STEPS)
 def test_layers_are_a_file(
     tmp_path_factory: "object", base: bytes, steps: list[tuple[int, bytes] | int | None]
