@@ -42,7 +42,9 @@ NO_OBJ = 0x02
 VDI_EXIST = 0x04
 INVALID_PARMS = 0x05
 NO_VDI = 0x08
+VDI_WRITE = 0x0B
 VER_MISMATCH = 0x14
+WAIT_FOR_FORMAT = 0x16
 
 _WRITE = 0x01
 #: past the daemon's object cache, where it has one: what is answered is stored
