@@ -94,7 +94,7 @@ class Inode:
 
     @property
     def hyper(self) -> bool:
-        """Is the index a B-tree? Those storefs cannot read."""
+        """Is the index a B-tree? Those storefs reads, and never writes into."""
         return self.store_policy != 0
 
     @property

@@ -62,7 +62,7 @@ class Vdis:
             (reply,) = self.cluster.call([wire.find_vdi(name)])
             if not found(reply, what):
                 return None
-            with _sense():
+            with sense():
                 vid = reply.vid
             inode = self.inode(vid)
             if inode is not None and inode.name == name and not inode.snap_ctime:
@@ -76,7 +76,7 @@ class Vdis:
         if reply.result == wire.NO_OBJ:
             return None
         succeeded(reply, f"Reading inode {vid:06x}")
-        with _sense():
+        with sense():
             return Inode.parse(bytes(head), vid)
 
     def index(self, inode: Inode, objects: int | None = None) -> "array.array[int]":
@@ -93,7 +93,7 @@ class Vdis:
             succeeded(reply, f"Reading the index of {text_of(inode.name)}")
         if sys.byteorder == "big":
             index.byteswap()
-        with _sense():
+        with sense():
             if max(index, default=0) >= wire.VDI_IDS:
                 raise Malformed(f"the index of {text_of(inode.name)} names what is no VDI")
         return index
@@ -123,7 +123,7 @@ class Vdis:
             self._check_room(what)
         if not found(reply, what):
             raise error_of(reply.result, what)
-        with _sense():
+        with sense():
             vid = reply.vid
         inode = self.inode(vid)
         if inode is None or inode.name != name:
@@ -228,7 +228,7 @@ def found(reply: Reply, what: str) -> bool:
 
 
 @contextlib.contextmanager
-def _sense() -> Iterator[None]:
+def sense() -> Iterator[None]:
     """What the server says in here makes sense, or it is `RemoteServiceUnavailable`."""
     try:
         yield
