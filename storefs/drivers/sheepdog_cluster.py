@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from storefs import exceptions
 from storefs.drivers.sheepdog_connection import Connection, Gateway
-from storefs.drivers.sheepdog_errors import RETRY, error_of
+from storefs.drivers.sheepdog_errors import LEAVING, RETRY, TABLE, error_of
 from storefs.drivers.sheepdog_wire import SUCCESS, Malformed, Reply, Request
 
 #: The waits before the following attempts, seconds.
@@ -36,6 +36,10 @@ class Settings:
     timeout: float = 30.0
     idle: int = 8
     back_off: Sequence[float] = BACK_OFF
+
+
+class _Leaving(Exception):
+    """A node said that it goes."""
 
 
 class _Failed(Exception):
@@ -136,9 +140,9 @@ class Cluster:
         kept = False
         try:
             with self._connection(gateway) as (connection, kept):
-                return connection.exchange(requests)
-        except (OSError, Malformed) as exc:
-            stale = kept and not isinstance(exc, TimeoutError | Malformed)
+                return _of_who_stays(connection.exchange(requests))
+        except (OSError, Malformed, _Leaving) as exc:
+            stale = kept and not isinstance(exc, TimeoutError | Malformed | _Leaving)
             raise _Failed(gateway, exc, stale=stale) from exc
 
     @contextlib.contextmanager
@@ -189,6 +193,13 @@ class Cluster:
             f"Cannot speak with Sheepdog at {failure}; check sheepdog_store_address and "
             "sheepdog_store_port"
         )
+
+
+def _of_who_stays(replies: list[Reply]) -> list[Reply]:
+    for reply in replies:
+        if reply.result in LEAVING:
+            raise _Leaving(TABLE[reply.result][1])
+    return replies
 
 
 def succeeded(reply: Reply, what: str) -> Reply:

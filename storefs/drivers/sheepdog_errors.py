@@ -7,6 +7,9 @@ from storefs import exceptions
 #: that change, a network error between nodes, "try again".
 RETRY = frozenset({0x0F, 0x17, 0x81, 0x82, 0x86, 0x8F})
 
+#: Answers of a node that goes, be it for a restart: another one may serve.
+LEAVING = frozenset({0x11, 0x8D})
+
 _Raised = type[Exception]
 
 _LATER = "try again later"
@@ -42,6 +45,7 @@ TABLE: dict[int, tuple[_Raised, str]] = {
     0x81: (exceptions.RemoteServiceUnavailable, f"the cluster is changing: {_LATER}"),
     0x82: (exceptions.RemoteServiceUnavailable, f"the cluster is changing: {_LATER}"),
     0x86: (exceptions.RemoteServiceUnavailable, "the nodes cannot reach each other"),
+    0x8D: (exceptions.RemoteServiceUnavailable, "the daemon is being stopped"),
     0x8F: (exceptions.RemoteServiceUnavailable, f"the cluster is busy: {_LATER}"),
 }
 

@@ -27,6 +27,9 @@ INDEX = HEAD
 #: how many objects a VDI may have
 MAX_OBJECTS = 1 << 20
 
+#: bytes of an inode: the head, the index and what the sheep counts
+INODE = HEAD + 12 * MAX_OBJECTS
+
 #: where the creation time is: with it an id that was given again shows
 CTIME = 512
 
@@ -91,7 +94,7 @@ class Inode:
 
     @property
     def hyper(self) -> bool:
-        """Is the index a B-tree? Those storefs cannot read."""
+        """Is the index a B-tree? Those storefs reads, and never writes into."""
         return self.store_policy != 0
 
     @property

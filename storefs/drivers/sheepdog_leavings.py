@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from storefs.drivers.journal import Journal, Record
 from storefs.drivers.sheepdog_inode import Inode, bytes_of, text_of
 from storefs.drivers.sheepdog_names import hidden_name
+from storefs.drivers.sheepdog_removal import destroy
 from storefs.drivers.sheepdog_vdis import Vdis
 
 LOG = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Leavings:
                 return
             if now.name != draft.name:  # an error said it was not published
                 self._vdis.rename(now, draft.name)
-            self._vdis.destroy(draft, draft.name, objects, strays)
+            destroy(self._vdis, draft, draft.name, objects, strays)
 
     def undo(self, record: Record) -> None:
         """End what a record of the journal is about."""
@@ -75,7 +76,7 @@ class Leavings:
         if draft is not None:
             index = self._vdis.index(draft, objects)
             strays = [number for number, owner in enumerate(index) if not owner]
-            self._vdis.destroy(draft, name, objects, strays)
+            destroy(self._vdis, draft, name, objects, strays)
 
     def _undo_reservation(self, record: Record) -> None:
         inode = self._vdis.current(bytes_of(record["image"]))
@@ -92,7 +93,7 @@ class Leavings:
             self._vdis.rename(inode, hidden)
         elif inode.name != hidden:
             return
-        self._vdis.destroy(inode, hidden, 0 if inode.reserved else inode.objects)
+        destroy(self._vdis, inode, hidden, 0 if inode.reserved else inode.objects)
 
     def _behind(self, inode: Inode) -> bool:
         """Does another VDI of its name hide it?"""

@@ -142,10 +142,7 @@ class Publisher:
                     return taken, self.leavings.loses_name(taken)
                 raise exceptions.Duplicate(image=text_of(name))
             if time.monotonic() > until:
-                raise exceptions.Duplicate(
-                    f"{text_of(name)} is about to be published by another storefs; if there is "
-                    "none, one has died: `dog vdi delete` removes what it left"
-                )
+                raise _held(name) if taken else _kept_by_snapshots(name)
             time.sleep(0.02)
 
     def _reserved(self, name: bytes, shift: int) -> tuple[Inode, bytes] | None:
@@ -161,6 +158,21 @@ class Publisher:
                 return None
         self.leavings.loses_name(inode, hidden)
         return inode, hidden
+
+
+def _held(name: bytes) -> Exception:
+    return exceptions.Duplicate(
+        f"{text_of(name)} is about to be published by another storefs; if there is none, one has "
+        "died: `dog vdi delete` removes what it left"
+    )
+
+
+def _kept_by_snapshots(name: bytes) -> Exception:
+    """Of a VDI that exists and is not found; so it is where ids are given a second time."""
+    return exceptions.HasSnapshot(
+        f"The snapshots of {text_of(name)} hold its name, as they do in a cluster that was "
+        "formatted with -R: `dog vdi delete -s` removes them"
+    )
 
 
 def _snapshot_taken(name: bytes) -> Exception:

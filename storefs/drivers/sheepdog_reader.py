@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading a VDI: its index is read once, its objects as they are asked for."""
 
+import array
 import itertools
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ from storefs import exceptions
 from storefs.drivers import sheepdog_wire as wire
 from storefs.drivers.base import Reader
 from storefs.drivers.sheepdog_cluster import succeeded
+from storefs.drivers.sheepdog_hyper import SparseIndex, read_tree
 from storefs.drivers.sheepdog_inode import CTIME, PROPERTIES, Inode, text_of
 from storefs.drivers.sheepdog_vdis import Vdis
 from storefs.drivers.sheepdog_wire import MAX_DATA, Request
@@ -30,8 +32,10 @@ class SheepdogReader(Reader):
         self._vdis = vdis
         inode = vdis.image(name)
         for _ in range(_TRIES):
-            self._inode, self.info = _readable(inode), inode.info
-            self._index = vdis.index(inode)
+            self._inode, self.info = inode, inode.info
+            self._index: SparseIndex | array.array[int] = (
+                read_tree(vdis, inode) if inode.hyper else vdis.index(inode)
+            )
             if _same(vdis.inode(inode.vid), inode):
                 return
             inode = vdis.image(name)
@@ -93,12 +97,3 @@ def pieces(offset: int, length: int, object_size: int) -> Iterator[tuple[int, in
 def _same(now: Inode | None, inode: Inode) -> bool:
     """Is *inode* still what it was when *now* was read?"""
     return now is not None and now.raw[:PROPERTIES] == inode.raw[:PROPERTIES]
-
-
-def _readable(inode: Inode) -> Inode:
-    if inode.hyper:
-        raise exceptions.BackendException(
-            f"{text_of(inode.name)} is a hyper volume (`dog vdi create -y`): storefs cannot read "
-            "those"
-        )
-    return inode

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VDIs: found by name, listed, made, renamed and deleted.
+"""VDIs: found by name, listed, made and renamed.
 
 Whatever a server says that cannot be is an error here, told as
 `RemoteServiceUnavailable`.
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from storefs import exceptions
 from storefs.drivers import sheepdog_wire as wire
@@ -20,6 +20,7 @@ from storefs.drivers.sheepdog_errors import error_of
 from storefs.drivers.sheepdog_inode import (
     HEAD,
     INDEX,
+    INODE,
     PROPERTIES,
     SIZE,
     Inode,
@@ -28,7 +29,7 @@ from storefs.drivers.sheepdog_inode import (
     text_of,
 )
 from storefs.drivers.sheepdog_names import is_hidden
-from storefs.drivers.sheepdog_wire import Malformed, Request
+from storefs.drivers.sheepdog_wire import Malformed, Reply, Request
 
 LOG = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ LOG = logging.getLogger(__name__)
 _TRIES = 5
 
 #: How many entries of an index one request reads or writes, 64 GiB of an image.
-_ENTRIES = 16 * 1024
+ENTRIES = 16 * 1024
 
 _SOME_BIT = re.compile(rb"[^\x00]")
 
@@ -59,10 +60,10 @@ class Vdis:
         what = f"Looking up {text_of(name)}"
         for _ in range(_TRIES):
             (reply,) = self.cluster.call([wire.find_vdi(name)])
-            if reply.result == wire.NO_VDI:
+            if not found(reply, what):
                 return None
-            with _sense():
-                vid = succeeded(reply, what).vid
+            with sense():
+                vid = reply.vid
             inode = self.inode(vid)
             if inode is not None and inode.name == name and not inode.snap_ctime:
                 return inode
@@ -75,7 +76,7 @@ class Vdis:
         if reply.result == wire.NO_OBJ:
             return None
         succeeded(reply, f"Reading inode {vid:06x}")
-        with _sense():
+        with sense():
             return Inode.parse(bytes(head), vid)
 
     def index(self, inode: Inode, objects: int | None = None) -> "array.array[int]":
@@ -85,14 +86,14 @@ class Vdis:
         view = memoryview(index).cast("B")
         oid = wire.inode_object(inode.vid)
         requests = [
-            wire.read_object(oid, view[start : start + 4 * _ENTRIES], INDEX + start)
-            for start in range(0, len(view), 4 * _ENTRIES)
+            wire.read_object(oid, view[start : start + 4 * ENTRIES], INDEX + start)
+            for start in range(0, len(view), 4 * ENTRIES)
         ]
         for reply in self.cluster.call(requests):
             succeeded(reply, f"Reading the index of {text_of(inode.name)}")
         if sys.byteorder == "big":
             index.byteswap()
-        with _sense():
+        with sense():
             if max(index, default=0) >= wire.VDI_IDS:
                 raise Malformed(f"the index of {text_of(inode.name)} names what is no VDI")
         return index
@@ -117,8 +118,13 @@ class Vdis:
         (reply,) = self.cluster.call([wire.new_vdi(name, size, shift)])
         if reply.result == wire.VDI_EXIST:
             return None
-        with _sense():
-            vid = succeeded(reply, f"Creating {text_of(name)}").vid
+        what = f"Creating {text_of(name)}"
+        if reply.result == wire.VDI_WRITE:
+            self._check_room(what)
+        if not found(reply, what):
+            raise error_of(reply.result, what)
+        with sense():
+            vid = reply.vid
         inode = self.inode(vid)
         if inode is None or inode.name != name:
             raise exceptions.RemoteServiceUnavailable(
@@ -153,26 +159,14 @@ class Vdis:
             entries = entries[:]
             entries.byteswap()
         view = memoryview(entries).cast("B")
-        for start in range(0, len(view), 4 * _ENTRIES):
-            self.write_head(inode, view[start : start + 4 * _ENTRIES], INDEX + 4 * first + start)
+        for start in range(0, len(view), 4 * ENTRIES):
+            self.write_head(inode, view[start : start + 4 * ENTRIES], INDEX + 4 * first + start)
 
-    def destroy(self, inode: Inode, name: bytes, objects: int, strays: Iterable[int] = ()) -> None:
-        """Delete VDI *inode*, which has the hidden *name*, its first *objects* objects before it.
-
-        In this order: a VDI that is deleted before its index is cleared keeps its data for
-        ever. *strays* are objects that may be there and are in no index.
-        """
-        self._remove(inode, strays)
-        self.write_index(inode, 0, array.array("I", bytes(4 * objects)))
-        (reply,) = self.cluster.call([wire.delete_vdi(name)])
-        if reply.result != wire.NO_VDI:
-            succeeded(reply, f"Deleting {text_of(name)}")
-
-    def _remove(self, inode: Inode, indices: Iterable[int]) -> None:
-        requests = [wire.remove_object(wire.data_object(inode.vid, i)) for i in indices]
-        for reply in self.cluster.call(requests):
-            if reply.result != wire.NO_OBJ:
-                succeeded(reply, f"Removing an object of {text_of(inode.name)}")
+    def _check_room(self, what: str) -> None:
+        """A sheep that has no room for an inode says no more than that it cannot write it."""
+        total, free = self.cluster.ask(Request(wire.STAT_SHEEP), what).room
+        if total and free < 2 * INODE:
+            raise exceptions.StorageFull(f"{what}: the cluster has {free} bytes left")
 
     def _ids(self) -> Sequence[int]:
         """The ids in use, the highest first."""
@@ -187,6 +181,8 @@ class Vdis:
             deleted = bytearray(wire.BITMAP)  # older ones do not tell them apart
         else:
             succeeded(gone, "Listing deleted VDIs")
+        if not any(used):
+            self._check_format()
         ids = [
             match.start() * 8 + bit
             for match in _SOME_BIT.finditer(used)
@@ -194,6 +190,12 @@ class Vdis:
             if (used[match.start()] & ~deleted[match.start()]) >> bit & 1
         ]
         return [vid for vid in reversed(ids) if vid]
+
+    def _check_format(self) -> None:
+        """A cluster that was never formatted shows no VDI, and has no number of copies."""
+        what = "Listing VDIs"
+        if not self.cluster.ask(Request(wire.GET_CLUSTER_DEFAULT), what).copies:
+            raise error_of(wire.WAIT_FOR_FORMAT, what)
 
     def _heads(self, ids: Sequence[int]) -> Iterator[Inode]:
         """The inodes of *ids* that are there and make sense."""
@@ -213,8 +215,20 @@ class Vdis:
                 LOG.info("A VDI is left out of the listing: %s", exc)
 
 
+def found(reply: Reply, what: str) -> bool:
+    """Did a request that looks a name up find it? Whatever else happened is raised.
+
+    "No such object" is about an inode on the way to the name: it is not known what it was.
+    """
+    if reply.result == wire.NO_OBJ:
+        raise exceptions.BackendException(
+            f"{what}: the cluster has lost the inode of a VDI; `dog vdi check` tells more"
+        )
+    return reply.result != wire.NO_VDI and bool(succeeded(reply, what))
+
+
 @contextlib.contextmanager
-def _sense() -> Iterator[None]:
+def sense() -> Iterator[None]:
     """What the server says in here makes sense, or it is `RemoteServiceUnavailable`."""
     try:
         yield

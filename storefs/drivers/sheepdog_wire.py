@@ -42,14 +42,19 @@ NO_OBJ = 0x02
 VDI_EXIST = 0x04
 INVALID_PARMS = 0x05
 NO_VDI = 0x08
+VDI_WRITE = 0x0B
 VER_MISMATCH = 0x14
+WAIT_FOR_FORMAT = 0x16
 
 _WRITE = 0x01
 #: past the daemon's object cache, where it has one: what is answered is stored
 _DIRECT = 0x08
 
 _VDI_OBJECT = 1 << 63
-_VID_SHIFT = 32
+#: a node of the tree a hyper volume has in place of its index
+TREE_OBJECT = 1 << 60
+#: where in an object's id the VDI's is
+VID_SHIFT = 32
 
 _COMMON = struct.Struct("<BBHIII")
 _OBJECT = struct.Struct("<QQBBBBIII")
@@ -64,12 +69,12 @@ class Malformed(Exception):
 
 def inode_object(vid: int) -> int:
     """The object id of the inode of VDI *vid*."""
-    return _VDI_OBJECT | vid << _VID_SHIFT
+    return _VDI_OBJECT | vid << VID_SHIFT
 
 
 def data_object(vid: int, index: int) -> int:
     """The object id of data object *index* that VDI *vid* owns."""
-    return vid << _VID_SHIFT | index
+    return vid << VID_SHIFT | index
 
 
 @dataclasses.dataclass(slots=True)

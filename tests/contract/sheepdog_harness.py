@@ -33,6 +33,7 @@ class SheepdogHarness(Harness):
         host, port = self._server()
         try:
             self._client = SheepClient(host, port)
+            self._client.prepare()
         except OSError as exc:
             raise Unavailable(f"no Sheepdog at STOREFS_SHEEPDOG={host}:{port}: {exc}") from exc
         self._before = {vdi.vid for vdi in self._client.vdis()}

@@ -21,7 +21,7 @@ from tests.mount.conftest import MakeMount
 from tests.mount.mounting import Mount
 from tests.mount.tools import MiB, await_true, data, run, sha512
 from tests.servers.sheep import Sheep
-from tests.servers.sheep_client import SheepClient
+from tests.servers.sheep_client import SheepClient, SheepError
 
 #: What a program may be told of a cluster that is gone.
 UNREACHABLE = {errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT}
@@ -39,6 +39,7 @@ class Pasture:
         where = real or f"127.0.0.1:{self.sheep.port if self.sheep else 0}"
         self.host, _, self.port = where.rpartition(":")
         self.client = SheepClient(self.host.strip("[]"), int(self.port))
+        self.client.prepare()
         self.before = {vdi.vid for vdi in self.client.vdis()}
 
     def name(self, image: str) -> bytes:
@@ -56,6 +57,13 @@ class Pasture:
         """Of the VDIs that came since."""
         vdis = [vdi for vdi in self.client.vdis() if vdi.vid not in self.before]
         return {vdi.name for vdi in vdis if not vdi.snapshot}
+
+    def has(self, oid: int) -> bool:
+        try:
+            self.client.read(oid, 1)
+        except SheepError:
+            return False
+        return True
 
     def close(self) -> None:
         if self.sheep is None:
@@ -129,14 +137,17 @@ def test_mv_copies_since_sheepdog_cannot_rename(mount: Mount, pasture: Pasture) 
 
 
 def test_an_image_that_is_replaced_is_stale_for_who_has_it_open(
-    mount: Mount, tmp_path: Path
+    mount: Mount, pasture: Pasture, tmp_path: Path
 ) -> None:
+    """As soon as its objects are gone, which is a moment later; till then it is read as it was."""
     old, new = data(24 * MiB, 1), data(24 * MiB, 2)
     (mount / "dog" / "image").write_bytes(old)
     (tmp_path / "new").write_bytes(new)
     with open(mount / "dog" / "image", "rb", buffering=0) as image:
         assert image.read(4096) == old[:4096]
+        last = pasture.client.find(pasture.name("image")) << 32 | 5
         run("cp", tmp_path / "new", mount / "dog" / "image")
+        await_true(lambda: not pasture.has(last), "the end of the old image's objects")
         assert _failure(lambda: os.pread(image.fileno(), 4096, 20 * MiB)) == errno.ESTALE
     assert (mount / "dog" / "image").read_bytes() == new
 

@@ -7,7 +7,7 @@ after the end of an object, writes that nobody bounds, ids that are not given ag
 a deletion that keeps the data where the index was not cleared. STOREFS_SHEEPDOG=host:port
 runs the same tests against a real one.
 
-python -m tests.servers.sheep PORT     in a process of its own
+python -m tests.servers.sheep PORT [unformatted]     in a process of its own
 """
 
 import contextlib
@@ -54,6 +54,8 @@ class Sheep:
         self.host = host
         self.asked: list[Asked] = []
         self.connections = 0
+        #: what every request is answered with by a daemon that is going
+        self.leaving = 0
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -74,8 +76,9 @@ class Sheep:
         self.hang_up()
 
     def start(self) -> None:
-        """Again, on the same port, with all it knew."""
+        """Again, on the same port, with all that is stored."""
         self.released.clear()
+        self.cluster.restart()
         self._server = self._serve(self.port)
 
     def hang_up(self) -> None:
@@ -139,8 +142,8 @@ class Sheep:
             fault.then()
         if fault.reset:
             return None
-        if fault.result is not None:
-            return Answer(fault.result)
+        if fault.result is not None or self.leaving:
+            return Answer(fault.result or self.leaving)
         answer = self.cluster.handle(asked)
         if fault.stall:
             self.released.wait(60)
@@ -210,5 +213,5 @@ def _exactly(connection: socket.socket, length: int) -> bytearray:
 
 
 if __name__ == "__main__":
-    Sheep(port=int(sys.argv[1]))
+    Sheep(port=int(sys.argv[1])).cluster.formatted = "unformatted" not in sys.argv[2:]
     threading.Event().wait()

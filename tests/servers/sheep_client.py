@@ -5,13 +5,18 @@ It shares nothing with the driver, and works with the fake sheep and a real one.
 """
 
 import contextlib
+import re
 import socket
 import struct
+import time
 from typing import NamedTuple
 
 INDEX = 4664
 OBJECT = 4 * 1024 * 1024
 BITMAP = 2 * 1024 * 1024
+
+#: the result of a cluster that waits for its format
+UNFORMATTED = 0x16
 
 
 class SheepError(Exception):
@@ -39,6 +44,15 @@ class SheepClient:
 
     def close(self) -> None:
         self.connection.close()
+
+    def prepare(self) -> None:
+        """Format the cluster if nobody ever did: one copy of each object, plain store."""
+        try:
+            self.find(b"storefs-is-there-a-format")
+        except SheepError as exc:
+            if exc.result == UNFORMATTED:
+                fields = struct.pack("<8xQBBHII", int(time.time()) << 32, 1, 0, 0x4, 0, 0)
+                self.ask(0x84, fields + bytes([22]), b"plain\0")
 
     def ask(self, opcode: int, fields: bytes, payload: bytes = b"", length: int = 0) -> bytes:
         """Header and data of the answer; `SheepError`."""
@@ -71,9 +85,11 @@ class SheepClient:
         fields = struct.pack("<QQIII", oid, 0, 0, 0, offset)
         self.ask(0x01 if create else 0x03, fields, data)
 
-    def create(self, name: bytes, size: int, base: int = 0, snapid: int = 0) -> int:
+    def create(
+        self, name: bytes, size: int, base: int = 0, snapid: int = 0, *, hyper: bool = False
+    ) -> int:
         """The id of the new VDI."""
-        fields = struct.pack("<QIBBBBII", size, base, 0, 0, 0, 0, snapid, 0)
+        fields = struct.pack("<QIBBBBII", size, base, 0, 0, hyper, 0, snapid, 0)
         return self._vid(self.ask(0x11, fields, name.ljust(256, b"\0")))
 
     def find(self, name: bytes) -> int:
@@ -101,6 +117,27 @@ class SheepClient:
                 entries += bytes(4)
         if entries:
             self.write(inode(vid), entries, INDEX)
+
+    def put_hyper(self, name: bytes, size: int, objects: dict[int, bytes], leaves: int = 0) -> int:
+        """A hyper volume with *objects*, listed in its root, or in so many leaves."""
+        vid = self.create(name, size, hyper=True)
+        for number, piece in objects.items():
+            self.write(vid << 32 | number, piece, create=True)
+        numbers = sorted(objects)
+        step = -(-len(numbers) // leaves) if leaves else len(numbers)
+        nodes = [numbers[n : n + step] for n in range(0, len(numbers), step)]
+        root = b"".join(struct.pack("<II", number, vid) for number in numbers)
+        head = struct.pack("<HHI", 0x6274, 2 if leaves else 1, len(nodes if leaves else numbers))
+        if leaves:
+            root = b""
+            for at, node in enumerate(nodes):
+                oid = 1 << 60 | vid << 32 | at
+                entries = b"".join(struct.pack("<II", number, vid) for number in node)
+                self.write(oid, struct.pack("<HHI", 0x6274, 1, len(node)) + entries, create=True)
+                root += struct.pack("<I4xQ", node[-1], oid)
+        # as the real tools do: all of it from the head on, which no index write is
+        self.write(inode(vid), self.read(inode(vid), INDEX) + head + root, 0)
+        return vid
 
     def get(self, name: bytes) -> bytes:
         """All of a VDI."""
@@ -132,12 +169,12 @@ class SheepClient:
 
     def vdis(self) -> list[Vdi]:
         """Every VDI that is not deleted, snapshots included."""
-        used = int.from_bytes(self.ask(0x15, b"", length=BITMAP)[48:], "little")
-        gone = int.from_bytes(self.ask(0xC9, b"", length=BITMAP)[48:], "little")
-        live, found = used & ~gone, []
-        while live:
-            lowest = live & -live
-            vid, live = lowest.bit_length() - 1, live ^ lowest
+        used, gone = (self.ask(opcode, b"", length=BITMAP)[48:] for opcode in (0x15, 0xC9))
+        found = []
+        bits = (8 * m.start() + n for m in re.finditer(rb"[^\x00]", used) for n in range(8))
+        for vid in bits:
+            if not (used[vid // 8] & ~gone[vid // 8]) >> vid % 8 & 1:
+                continue
             with contextlib.suppress(SheepError):
                 head = self.read(inode(vid), 568)
                 name = head[:256].partition(b"\0")[0]

@@ -6,24 +6,16 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from tests.servers.sheep_objects import HEAD, INDEX_END, MAGIC, TREE, Reclaim, Stored, owners
+
 IDS = 1 << 24
-HEAD = 4664
-INDEX_END = HEAD + 4 * (1 << 20)
 INODE_SIZE = INDEX_END + 8 * (1 << 20)
 
-SUCCESS, NO_OBJ, VDI_EXIST, INVALID = 0x00, 0x02, 0x04, 0x05
-NO_VDI, NO_TAG, FULL, VERSION, NO_SPACE, UNFORMATTED, READ_ONLY = (
-    0x08,
-    0x0E,
-    0x13,
-    0x14,
-    0x15,
-    0x16,
-    0x1A,
-)
+SUCCESS, NO_OBJ, VDI_EXIST, INVALID, NO_VDI, NO_WRITE = 0x00, 0x02, 0x04, 0x05, 0x08, 0x0B
+NO_TAG, FULL, VERSION, NO_SPACE, UNFORMATTED, READ_ONLY = 0x0E, 0x13, 0x14, 0x15, 0x16, 0x1A
 
 _OBJECT = struct.Struct("<QQBBBBIII")
 _VDI = struct.Struct("<QIBBBBII8x")
@@ -59,30 +51,15 @@ class Answer:
     tail: bytes = bytes(28)
 
 
-class Stored:
-    """An object: zeros where nobody wrote, and no end for who writes."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.data = bytearray()
-
-    def write(self, data: bytes, offset: int) -> None:
-        if offset > len(self.data):
-            self.data.extend(bytes(offset - len(self.data)))
-        self.data[offset : offset + len(data)] = data
-        self.size = max(self.size, offset + len(data))
-
-    def read(self, length: int, offset: int) -> bytes:
-        """All of *length*: what follows the end is what the memory held before."""
-        inside = max(0, min(length, self.size - offset))
-        data = bytes(self.data[offset : offset + inside])
-        return data + bytes(inside - len(data)) + b"\xde\xad" * ((length - inside + 1) // 2)
-
-
 class Cluster:
-    """The objects and VDIs; one lock for all of it."""
+    """The objects and VDIs; one lock for all of it.
 
-    def __init__(self, shift: int = 22, *, recycle: bool = False, copies: int = 1) -> None:
+    *lag* is how many seconds objects stay that no index refers to any more.
+    """
+
+    def __init__(
+        self, shift: int = 22, *, recycle: bool = False, copies: int = 1, lag: float = 0.02
+    ) -> None:
         self.shift = shift
         self.recycle = recycle
         self.copies = copies
@@ -91,12 +68,16 @@ class Cluster:
         self.objects: dict[int, Stored] = {}
         self.used = bytearray(IDS // 8)
         self.deleted = bytearray(IDS // 8)
+        #: VDI -> the one all its ancestors come from, where it is not itself
+        self.families: dict[int, int] = {}
         self.lock = threading.RLock()
+        self.reclaim = Reclaim(self._forget, lag)
 
     # -- what tests look at -----------------------------------------------------
 
     def data_objects(self, vid: int | None = None) -> list[int]:
-        """The ids of all data objects, or of those of one VDI."""
+        """The ids of all data objects, or of those of one VDI, once what was let go is gone."""
+        self.reclaim.settle()
         data = [oid for oid in self.objects if not oid >> 56]
         return [oid for oid in data if vid is None or oid >> 32 == vid]
 
@@ -112,15 +93,24 @@ class Cluster:
 
     def orphans(self) -> list[int]:
         """Data objects no inode refers to."""
-        referred = set()
-        for oid in list(self.objects):
-            if oid >> 63:
-                entries = self.objects[oid].data[HEAD:INDEX_END]
-                for index in range(len(entries) // 4):
-                    owner = int.from_bytes(entries[4 * index : 4 * index + 4], "little")
-                    if owner:
-                        referred.add(owner << 32 | index)
-        return [oid for oid in self.data_objects() if oid not in referred]
+        data = self.data_objects()
+        referred = {
+            owner << 32 | number
+            for oid in list(self.objects)
+            if oid >> 63
+            for number, owner in owners(self.objects[oid], self.objects)
+        }
+        return [oid for oid in data if oid not in referred]
+
+    def restart(self) -> None:
+        """What a daemon knows that starts again: that of its inodes."""
+        with self.lock:
+            self.used[:] = self.deleted[:] = bytes(IDS // 8)
+            for oid, inode in self.objects.items():
+                if oid >> 63:
+                    self._mark(self.used, oid >> 32 & 0xFFFFFF)
+                    if not self._name(inode):
+                        self._mark(self.deleted, oid >> 32 & 0xFFFFFF)
 
     # -- requests ---------------------------------------------------------------
 
@@ -157,11 +147,11 @@ class Cluster:
         return Answer(data=stored.read(asked.length, asked.offset))
 
     def _write_object(self, asked: Asked) -> Answer:
+        if self._read_only(asked.oid):
+            return Answer(READ_ONLY)
         stored = self.objects.get(asked.oid)
         if stored is None:
             return Answer(NO_OBJ)
-        if self._read_only(asked.oid):
-            return Answer(READ_ONLY)
         offset, end = asked.offset, asked.offset + len(asked.payload)
         in_index = asked.oid >> 63 and offset >= HEAD and end <= INDEX_END
         before = stored.read(len(asked.payload), offset) if in_index else b""
@@ -188,8 +178,8 @@ class Cluster:
             garbage.result = NO_VDI if snapid else VDI_EXIST
             return garbage
         vid = self._free_id(name)
-        if not vid:
-            garbage.result = FULL
+        if not vid or self._full():  # who has no room for an inode does not say so
+            garbage.result = NO_WRITE if vid else FULL
             return garbage
         number = 1 + max((self._u32(s, 556) for s in self._of_name(name)), default=0)
         head = bytearray(HEAD)
@@ -202,14 +192,16 @@ class Cluster:
         struct.pack_into("<III", head, 556, number, vid, base)
         inode = Stored(INODE_SIZE)
         inode.write(bytes(head), 0)
+        if store and not base:
+            inode.write(TREE.pack(MAGIC, 1, 0), HEAD)
         if base:
+            self.families[vid] = self.families.get(base, base)
             parent = self.objects[1 << 63 | base << 32]
             if snapid:
                 parent.write(head[512:520], 520)
             inode.write(bytes(parent.data[HEAD:INDEX_END]), HEAD)
         self.objects[1 << 63 | vid << 32] = inode
-        self.used[vid // 8] |= 1 << vid % 8
-        self.deleted[vid // 8] &= ~(1 << vid % 8)
+        self._mark(self.used, vid)
         return self._vdi_answer(vid)
 
     def _find_vdi(self, asked: Asked) -> Answer:
@@ -224,12 +216,13 @@ class Cluster:
 
     def _find_snapshot(self, name: bytes, tag: bytes, snapid: int) -> Answer:
         stored = self._of_name(name)
+        working = any(not self._u64(inode, 520) for inode in stored)
         for inode in stored:
             told = bytes(inode.data[256:512]).partition(b"\0")[0]
             fits = (tag and told == tag) or (snapid and self._u32(inode, 556) == snapid)
             if self._u64(inode, 520) and fits:
                 return self._vdi_answer(self._u32(inode, 560))
-        return Answer(NO_TAG if stored else NO_VDI)
+        return Answer(NO_TAG if working else NO_VDI)
 
     def _delete_vdi(self, asked: Asked) -> Answer:
         found = self._find_vdi(asked)
@@ -237,16 +230,30 @@ class Cluster:
             return found
         vid = struct.unpack_from("<I", found.tail, 4)[0]
         inode = self.objects[1 << 63 | vid << 32]
-        entries = -(-self._u64(inode, 536) >> inode.data[555])
-        self.deleted[vid // 8] |= 1 << vid % 8
-        if any(inode.data[HEAD : HEAD + 4 * entries]):
+        self._mark(self.deleted, vid)
+        if inode.data[553]:  # the tree of a hyper volume it walks itself, and at once
+            walk = owners(inode, self.objects)
+            self._forget([vid << 32 | number for number, owner in walk if owner == vid])
+        elif any(inode.data[HEAD : HEAD + 4 * (-(-self._u64(inode, 536) >> inode.data[555]))]):
             return found  # the trap: it says it was deleted, and everything stays
         inode.write(bytes(256), 0)
         inode.write(bytes(8), 536)
         del inode.data[HEAD:]
         if self.recycle:
-            self.used[vid // 8] &= ~(1 << vid % 8)
+            self._collect(vid)
         return found
+
+    def _collect(self, vid: int) -> None:
+        """Give ids back when all of a family is deleted."""
+        root = self.families.get(vid, vid)
+        family = [root, *(child for child, of in self.families.items() if of == root)]
+        if any(self._name(self.objects[1 << 63 | member << 32]) for member in family):
+            return
+        for member in family:
+            del self.objects[1 << 63 | member << 32]
+            self.families.pop(member, None)
+            for bits in (self.used, self.deleted):
+                bits[member // 8] &= ~(1 << member % 8)
 
     def _read_vdis(self, asked: Asked) -> Answer:
         if asked.length != IDS // 8:
@@ -254,16 +261,19 @@ class Cluster:
         return Answer(data=bytes(self.used if asked.opcode == 0x15 else self.deleted))
 
     def _defaults(self, asked: Asked) -> Answer:
-        return Answer(tail=bytes((self.copies, 0, self.shift)) + bytes(25))
+        told = (self.copies, 0, self.shift) if self.formatted else (0, 0, 0)
+        return Answer(tail=bytes(told) + bytes(25))
 
     def _room(self, asked: Asked) -> Answer:
         used = sum(len(stored.data) for stored in self.objects.values())
-        return Answer(tail=bytes(12) + struct.pack("<QQ", self.capacity, self.capacity - used))
+        return Answer(
+            tail=bytes(12) + struct.pack("<QQ", self.capacity, max(0, self.capacity - used))
+        )
 
     def _format(self, asked: Asked) -> Answer:
         self.objects.clear()
         self.used[:] = self.deleted[:] = bytes(IDS // 8)
-        self.copies, self.shift = asked.fields[16], asked.fields[28] or 22
+        self.copies, self.shift = asked.fields[16] or 3, asked.fields[28] or 22
         self.formatted = True
         return Answer()
 
@@ -300,9 +310,12 @@ class Cluster:
         return [inode for inode in stored if self._name(inode) == name]
 
     def _lookup(self, name: bytes) -> int | None:
-        """The working VDI: the latest of the name, if that is no snapshot."""
+        """The working VDI: the latest of the name, if that is no snapshot.
+
+        Where ids are given again a snapshot is found as if it were one.
+        """
         inodes = self._of_name(name)
-        if not inodes or self._u64(inodes[0], 520):
+        if not inodes or (self._u64(inodes[0], 520) and not self.recycle):
             return None
         return self._u32(inodes[0], 560)
 
@@ -313,6 +326,10 @@ class Cluster:
             if vid == first:
                 return 0
         return vid
+
+    @staticmethod
+    def _mark(bits: bytearray, vid: int) -> None:
+        bits[vid // 8] |= 1 << vid % 8
 
     def _in_use(self, vid: int) -> bool:
         return bool(self.used[vid // 8] >> vid % 8 & 1)
@@ -327,12 +344,19 @@ class Cluster:
     # -- objects ----------------------------------------------------------------
 
     def _dropped(self, before: bytes, after: bytes, first: int) -> None:
-        """Remove the objects whose last reference an index has lost."""
+        """The objects whose last reference an index has lost go, soon."""
+        lost = []
         for number in range(len(after) // 4):
             old = int.from_bytes(before[4 * number : 4 * number + 4], "little")
             new = int.from_bytes(after[4 * number : 4 * number + 4], "little")
             if old and old != new and not self._referred(old, first + number):
-                self.objects.pop(old << 32 | first + number, None)
+                lost.append(old << 32 | first + number)
+        self.reclaim.later(lost)
+
+    def _forget(self, oids: Iterable[int]) -> None:
+        with self.lock:
+            for oid in oids:
+                self.objects.pop(oid, None)
 
     def _referred(self, owner: int, index: int) -> bool:
         at = HEAD + 4 * index

@@ -248,3 +248,20 @@ def test_a_clone_is_read_through_its_parents(driver: Any, client: SheepClient) -
     assert read(driver, "base") == pattern(12 << 20)
     driver.delete(driver.locate("clone"))
     assert read(driver, "base") == pattern(12 << 20)
+
+
+@pytest.mark.parametrize("result", [0x11, 0x8D], ids=["shutdown", "killed"])
+def test_another_gateway_is_asked_when_one_is_leaving(result: int, make_driver: MakeDriver) -> None:
+    first = Sheep()
+    second = Sheep(first.cluster)
+    driver = make_driver(address=f"127.0.0.1:{first.port},127.0.0.1:{second.port}")
+    add(driver, "image", b"bytes")
+    first.leaving = result
+    assert read(driver, "image") == b"bytes"
+    second.leaving = result
+    with pytest.raises(exceptions.RemoteServiceUnavailable, match="the daemon is"):
+        driver.stat(driver.locate("image"))
+    first.leaving = 0
+    add(driver, "other", b"bytes")
+    first.stop()
+    second.stop()
