@@ -23,14 +23,14 @@ class SheepdogHarness(Harness):
         self.driver = configured(SheepdogDriver, **self._pasture.options)
 
     def seed(self, image_id: str, data: bytes) -> None:
-        self._pasture.client.put(self._pasture.name(image_id), data)
+        self._pasture.put(image_id, data)
 
     def replace(self, image_id: str, data: bytes) -> None:
         self.remove(image_id)
         self.seed(image_id, data)
 
     def remove(self, image_id: str) -> None:
-        self._pasture.client.delete(self._pasture.name(image_id))
+        self._pasture.delete(image_id)
 
     def leftovers(self) -> list[str]:
         """Hidden VDIs that came since, and objects no index knows of, which only the fake tells."""

@@ -50,6 +50,15 @@ class Pasture:
         """Of the image's VDI."""
         return (self.prefix + image_id).encode()
 
+    def put(self, image_id: str, data: bytes) -> None:
+        self.client.put(self.name(image_id), data)
+
+    def get(self, image_id: str) -> bytes:
+        return self.client.get(self.name(image_id))
+
+    def delete(self, image_id: str) -> None:
+        self.client.delete(self.name(image_id))
+
     def vdis(self) -> list[Vdi]:
         """Those that came since, snapshots too."""
         return [vdi for vdi in self.client.vdis() if vdi.vid not in self._before]
