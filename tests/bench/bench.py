@@ -8,11 +8,8 @@ made equal). Nothing here is a test: the figures of a busy machine are only
 figures. Needs about 8 GiB below --dir.
 """
 
-import argparse
-import os
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,18 +19,9 @@ from collections.abc import Callable, Iterator
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 
-from tests.bench import machine
-
-MiB = 1024 * 1024
-
-CONFIG = """\
-[DEFAULT]
-enabled_backends = bench:file
-[glance_store]
-default_backend = bench
-[bench]
-filesystem_store_datadir = {datadir}
-"""
+from tests.bench import comparison, machine
+from tests.bench.comparison import MiB, run
+from tests.mount.mounting import configuration
 
 
 class Bench:
@@ -46,7 +34,11 @@ class Bench:
         self.datadir = scratch / "images"
         self.datadir.mkdir()
         self.config = scratch / "storefs.conf"
-        self.config.write_text(CONFIG.format(datadir=self.datadir))
+        sections = {
+            "glance_store": {"default_backend": "bench"},
+            "bench": {"filesystem_store_datadir": self.datadir},
+        }
+        self.config.write_text(configuration({"bench": "file"}, sections))
         self.mountpoint = scratch / "mnt"
         self.store = self.mountpoint / "bench"
 
@@ -54,33 +46,25 @@ class Bench:
         command = machine.storefs(self.config, self.mountpoint)
         return machine.mounted(command, self.mountpoint)
 
-    def random_file(self, size_mib: int) -> pathlib.Path:
-        path = self.scratch / f"random-{size_mib}"
-        if not path.exists():
-            with path.open("wb") as file:
-                for _ in range(size_mib):
-                    file.write(os.urandom(MiB))
-        return path
+    def random_file(self) -> pathlib.Path:
+        """A GiB."""
+        return comparison.random_file(self.scratch / "random", 1024)
 
     def in_turns(self, *sides: Callable[[], float]) -> list[float]:
-        """The median of each side; the sides take turns, so that noise meets both."""
-        results: list[list[float]] = [[] for _ in sides]
-        for _ in range(self.rounds):
-            for side, taken in zip(sides, results):
-                machine.await_quiet(self.quiet)
-                taken.append(side())
-        return [statistics.median(taken) for taken in results]
+        """The median of each side, in seconds."""
+        named = {str(number): (lambda s=side: {"s": s()}) for number, side in enumerate(sides)}
+        figures = comparison.in_turns(named, self.rounds, self.quiet)
+        return [found["s"] for found in figures.values()]
 
 
 def timed(*command: object) -> float:
-    begun = time.monotonic()
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - begun
+    """Seconds."""
+    return comparison.timed(lambda: run(*command))["s"]
 
 
 def write(bench: Bench) -> Iterator[str]:
     """cp of 1 GiB into a file store against glance_store's add, no mount, no fsync."""
-    source = bench.random_file(1024)
+    source = bench.random_file()
     upstream = machine.upstream_python()
     script = machine.HERE / "upstream_add.py"
     with bench.mount() as pid:
@@ -89,17 +73,17 @@ def write(bench: Bench) -> Iterator[str]:
             target = bench.store / "image"
             target.unlink(missing_ok=True)
             machine.drop_caches()
-            subprocess.run(["cat", source], stdout=subprocess.DEVNULL, check=True)
+            run("cat", source)
             return timed("cp", source, target)
 
         def theirs() -> float:
             datadir = pathlib.Path(tempfile.mkdtemp(dir=bench.scratch))
             machine.drop_caches()
-            subprocess.run(["cat", source], stdout=subprocess.DEVNULL, check=True)
+            run("cat", source)
             command = [upstream, script, source, datadir, "image"]
-            run = subprocess.run(command, capture_output=True, check=True, text=True)
+            added = subprocess.run(command, capture_output=True, check=True, text=True)
             shutil.rmtree(datadir)
-            return float(run.stdout.split()[-1])
+            return float(added.stdout.split()[-1])
 
         begun = machine.cpu_seconds(pid)
         mine, upstreams = bench.in_turns(ours, theirs)
@@ -114,12 +98,12 @@ def read(bench: Bench) -> Iterator[str]:
     """A cold sequential read of 1 GiB against a filesystem that does nothing."""
     size = 1024 * MiB
     image = bench.datadir / "image"
-    shutil.copy(bench.random_file(1024), image)
+    shutil.copy(bench.random_file(), image)
     null = bench.scratch / "null"
 
     def cold(path: pathlib.Path) -> float:
         machine.drop_caches()
-        subprocess.run(["cat", image], stdout=subprocess.DEVNULL, check=True)
+        run("cat", image)
         return timed("dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none")
 
     def warm(path: pathlib.Path) -> float:
@@ -140,7 +124,7 @@ def read(bench: Bench) -> Iterator[str]:
 
 def memory(bench: Bench) -> Iterator[str]:
     """The peak RSS of storefs with 4 readers and 4 writers at once, 1 GiB each."""
-    source = bench.random_file(1024)
+    source = bench.random_file()
     for number in range(4):
         shutil.copy(source, bench.datadir / f"in{number}")
     with bench.mount() as pid:
@@ -183,19 +167,12 @@ BENCHES = {"write": write, "read": read, "memory": memory, "list": list_}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", choices=[[], *BENCHES], default=[])
-    parser.add_argument("--dir", default="/var/tmp", help="where the images are written")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quiet", type=float, default=1.5, help="start below this load")
-    arguments = parser.parse_args()
-    for name in arguments.what or BENCHES:
-        with tempfile.TemporaryDirectory(dir=arguments.dir) as scratch:
-            before = machine.load()
-            bench = Bench(pathlib.Path(scratch), arguments.rounds, arguments.quiet)
-            for line in BENCHES[name](bench):
-                print(line, flush=True)
-            print(f"       load before and after: {before:.2f}, {machine.load():.2f}\n", flush=True)
+    given = comparison.arguments(__doc__, BENCHES, rounds=5).parse_args()
+
+    def lines(name: str, scratch: pathlib.Path) -> Iterator[str]:
+        return BENCHES[name](Bench(scratch, given.rounds, given.quiet))
+
+    comparison.print_each(given, BENCHES, lines)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ and then glance_store's own add. Run by hand on a quiet machine, as root;
 nothing here is a test. Needs about 12 GiB below --dir.
 """
 
-import argparse
 import contextlib
 import functools
 import os
@@ -18,27 +17,16 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 
-from tests.bench import machine
+from tests.bench import comparison, machine
+from tests.bench.comparison import MiB
+from tests.mount.mounting import configuration
+from tests.servers.process import running
 
-MiB = 1024 * 1024
 SIZE, EXTENT, EXTENTS = 4096 * MiB, 16 * MiB, 64
-
-CONFIG = """\
-[DEFAULT]
-enabled_backends = bench:{kind}
-[glance_store]
-default_backend = bench
-[storefs]
-spool_dir = {spool}
-[bench]
-{options}
-"""
 
 Options = dict[str, object]
 
@@ -56,13 +44,8 @@ def s3(scratch: pathlib.Path) -> Iterator[Options]:
     from tests.servers.minio import ACCESS_KEY, SECRET_KEY, Minio
     from tests.servers.s3_client import Bucket
 
-    server = Minio(scratch)
-    server.start()
-    try:
-        bucket = Bucket(server.url, ACCESS_KEY, SECRET_KEY)
-        yield bucket.options
-    finally:
-        server.stop()
+    with running(Minio, scratch / "minio") as server:
+        yield Bucket(server.url, ACCESS_KEY, SECRET_KEY).options
 
 
 STORES = {"file": file, "s3": s3}
@@ -91,9 +74,7 @@ def stored(target: pathlib.Path) -> None:
 
 def timed(work: Callable[[], object]) -> float:
     machine.drop_caches()
-    begun = time.monotonic()
-    work()
-    return time.monotonic() - begun
+    return comparison.timed(work)["s"]
 
 
 def bench(kind: str, scratch: pathlib.Path, rounds: int, quiet: float) -> Iterator[str]:
@@ -101,8 +82,12 @@ def bench(kind: str, scratch: pathlib.Path, rounds: int, quiet: float) -> Iterat
     source(image)
     with STORES[kind](scratch) as options:
         config = scratch / "storefs.conf"
-        lines = "\n".join(f"{name} = {value}" for name, value in options.items())
-        config.write_text(CONFIG.format(kind=kind, options=lines, spool=scratch / "spool"))
+        sections = {
+            "glance_store": {"default_backend": "bench"},
+            "storefs": {"spool_dir": scratch / "spool"},
+            "bench": options,
+        }
+        config.write_text(configuration({"bench": kind}, sections))
         command = [machine.upstream_python(kind), machine.HERE / "upstream_add.py", local, "-"]
         given = [f"{name}={value}" for name, value in options.items()]
 
@@ -132,18 +117,9 @@ def bench(kind: str, scratch: pathlib.Path, rounds: int, quiet: float) -> Iterat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", choices=[[], *STORES], default=[])
-    parser.add_argument("--dir", default="/var/tmp", help="where the images are written")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quiet", type=float, default=1.5, help="start below this load")
-    arguments = parser.parse_args()
-    for kind in arguments.what or STORES:
-        with tempfile.TemporaryDirectory(dir=arguments.dir) as name:
-            before = machine.load()
-            for line in bench(kind, pathlib.Path(name), arguments.rounds, arguments.quiet):
-                print(line, flush=True)
-            print(f"      load before and after: {before:.2f}, {machine.load():.2f}\n", flush=True)
+    given = comparison.arguments(__doc__, STORES).parse_args()
+    lines = functools.partial(bench, rounds=given.rounds, quiet=given.quiet)
+    comparison.print_each(given, STORES, lines)
 
 
 if __name__ == "__main__":

@@ -13,35 +13,24 @@ by hand on a quiet machine, as root; nothing here is a test. Needs about 5 GiB b
 import argparse
 import contextlib
 import functools
-import os
 import pathlib
-import random
 import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 
 import urllib3
 
-from tests.bench import machine
+from tests.bench import comparison, machine, plain_http
+from tests.bench.comparison import Figures, MountOf, Side, run, timed, watched
 from tests.servers.minio import ACCESS_KEY, SECRET_KEY, Minio
+from tests.servers.process import running
 from tests.servers.s3_client import Bucket
 
-KiB = 1024
-MiB = 1024 * KiB
-BLOCK = 8 * MiB
-
-#: Mounts afresh: gives the images' directory and the pid.
-MountOf = Callable[[], contextlib.AbstractContextManager[tuple[pathlib.Path, int]]]
-
-#: Glance's default for parts under way, and storefs' for pieces.
-LANES = {"write": 10, "read": 3}
+#: Glance's default for parts under way.
+WRITE_LANES = 10
 
 #: How each peer mounts a bucket in the foreground: as its makers made it, but s3fs with as many
 #: parts under way as storefs.
@@ -54,45 +43,18 @@ PEERS = {
     "geesefs": "-f --endpoint {bucket.url} {bucket.name} {mountpoint}",
 }
 
-CONFIG = """\
-[DEFAULT]
-enabled_backends = bench:s3
-[glance_store]
-default_backend = bench
-[bench]
-s3_store_host = {bucket.url}
-s3_store_access_key = {bucket.access_key}
-s3_store_secret_key = {bucket.secret_key}
-s3_store_bucket = {bucket.name}
-"""
 
-
-class Bench:
+class Bench(comparison.Bench):
     """A bucket, the mounts over it, and the plain way to it."""
 
-    def __init__(self, scratch: pathlib.Path, bucket: Bucket, rounds: int, quiet: float) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: pathlib.Path, given: argparse.Namespace, bucket: Bucket) -> None:
+        super().__init__(scratch, given, "s3", bucket.options)
         self.bucket = bucket
-        self.rounds = rounds
-        self.quiet = quiet
         self.pool = urllib3.PoolManager(maxsize=32)
-        self.config = scratch / "storefs.conf"
-        self.config.write_text(CONFIG.format(bucket=bucket))
-        self.source = scratch / "source"
-        with self.source.open("wb") as file:
-            for _ in range(1024):
-                file.write(os.urandom(MiB))
-
-    @contextlib.contextmanager
-    def storefs(self) -> Iterator[tuple[pathlib.Path, int]]:
-        """A fresh mount: the store's directory and the pid."""
-        mountpoint = self.scratch / "storefs"
-        with machine.mounted(machine.storefs(self.config, mountpoint), mountpoint) as pid:
-            yield mountpoint / "bench", pid
 
     @contextlib.contextmanager
     def peer(self, program: str) -> Iterator[tuple[pathlib.Path, int]]:
-        """The same of another program."""
+        """A fresh mount of another program."""
         mountpoint = self.scratch / program
         keys = {
             "AWS_ACCESS_KEY_ID": self.bucket.access_key,
@@ -119,210 +81,101 @@ class Bench:
         url: str = self.bucket.client.generate_presigned_url(method, Params=given)
         return url
 
-    def in_turns(
-        self, sides: dict[str, Callable[[], dict[str, float]]]
-    ) -> dict[str, dict[str, float]]:
-        """The medians of each side's figures; the sides take turns."""
-        taken: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
-        for _ in range(self.rounds):
-            for name, side in sides.items():
-                machine.await_quiet(self.quiet)
-                taken[name].append(side())
-        return {
-            name: {figure: statistics.median(r[figure] for r in runs) for figure in runs[0]}
-            for name, runs in taken.items()
-        }
-
-
-def watched(pid: int, work: Callable[[], object]) -> dict[str, float]:
-    """Seconds *work* takes, and what the process *pid* spends on it."""
-    machine.reset_peak(pid)
-    begun, cpu = time.monotonic(), machine.cpu_seconds(pid)
-    work()
-    seconds = time.monotonic() - begun
-    return {"s": seconds, "cpu": machine.cpu_seconds(pid) - cpu, "rss": machine.peak_rss(pid)}
-
-
-def run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-
-
-def table(
-    title: str, figures: dict[str, dict[str, float]], unit: Callable[[float], str]
-) -> Iterator[str]:
-    ours = figures["storefs"]["s"]
-    for name, found in figures.items():
-        cost = (
-            f"  CPU {found['cpu']:5.2f} s  peak {found['rss']:4.0f} MiB" if "rss" in found else ""
-        )
-        ratio = "" if name == "storefs" else f"  storefs is {found['s'] / ours:5.2f} of it"
-        yield f"{title:<26}{name:<9}{unit(found['s'])}{cost}{ratio}"
-
-
-def mib_s(seconds: float) -> str:
-    return f"{1024 / seconds:7.0f} MiB/s"
+    def upload(self) -> str:
+        """Have the source there as ``image``; where it is read."""
+        self.bucket.client.upload_file(str(self.source), self.bucket.name, "image")
+        return self.signed("get_object", "image")
 
 
 def write(bench: Bench) -> Iterator[str]:
-    """cp of 1 GiB, with md5 and sha512 where it is storefs'."""
+    """cp of the image, with md5 and sha512 where it is storefs'."""
 
-    def plain() -> dict[str, float]:
+    def plain() -> Figures:
         client, name = bench.bucket.client, bench.bucket.name
         upload = client.create_multipart_upload(Bucket=name, Key="plain")["UploadId"]
-        data = bench.source.read_bytes()
+        view = memoryview(bench.source.read_bytes())
         urls = [
             bench.signed("upload_part", "plain", UploadId=upload, PartNumber=n + 1)
-            for n in range(len(data) // BLOCK)
+            for n in range(len(view) // plain_http.BLOCK)
         ]
-        view = memoryview(data)
 
         def part(number: int) -> str:
-            body = view[number * BLOCK : (number + 1) * BLOCK]
+            body = view[number * plain_http.BLOCK : (number + 1) * plain_http.BLOCK]
             return bench.pool.request("PUT", urls[number], body=body).headers["ETag"]
 
-        begun = time.monotonic()
-        with ThreadPoolExecutor(LANES["write"]) as pool:
-            etags = list(pool.map(part, range(len(urls))))
-        parts = [{"PartNumber": n + 1, "ETag": etag} for n, etag in enumerate(etags)]
-        client.complete_multipart_upload(
-            Bucket=name, Key="plain", UploadId=upload, MultipartUpload={"Parts": parts}
-        )
-        return {"s": time.monotonic() - begun}
+        def parts() -> None:
+            with ThreadPoolExecutor(WRITE_LANES) as pool:
+                etags = list(pool.map(part, range(len(urls))))
+            sent = [{"PartNumber": n + 1, "ETag": etag} for n, etag in enumerate(etags)]
+            client.complete_multipart_upload(
+                Bucket=name, Key="plain", UploadId=upload, MultipartUpload={"Parts": sent}
+            )
 
-    def copied(mount: MountOf) -> dict[str, float]:
-        with mount() as (directory, pid):
-            run("cat", bench.source)
-            return watched(pid, lambda: run("cp", bench.source, directory / "written"))
+        return timed(parts)
 
-    sides = {n: (lambda m=m: copied(m)) for n, m in bench.mounts.items()}
-    yield from table("write 1 GiB", bench.in_turns({**sides, "plain": plain}), mib_s)
+    sides: dict[str, Side] = {n: (lambda m=m: bench.copied(m)) for n, m in bench.mounts.items()}
+    yield from bench.compare("write", {**sides, "plain": plain})
 
 
 def read(bench: Bench) -> Iterator[str]:
-    """A cold sequential read of 1 GiB."""
-    bench.bucket.client.upload_file(str(bench.source), bench.bucket.name, "image")
+    """A cold sequential read; the server's own cache is warm."""
+    url = bench.upload()
 
-    def plain() -> dict[str, float]:
-        url = bench.signed("get_object", "image")
+    def plain() -> Figures:
+        return plain_http.read(bench.pool, url, bench.size)
 
-        def piece(number: int) -> int:
-            ranged = {"Range": f"bytes={number * BLOCK}-{(number + 1) * BLOCK - 1}"}
-            return len(bench.pool.request("GET", url, headers=ranged).data)
-
-        begun = time.monotonic()
-        with ThreadPoolExecutor(LANES["read"]) as pool:
-            assert sum(pool.map(piece, range(1024 * MiB // BLOCK))) == 1024 * MiB
-        return {"s": time.monotonic() - begun}
-
-    def cold(mount: MountOf) -> dict[str, float]:
-        with mount() as (directory, pid):
-            machine.drop_caches()
-            plain()  # the server's own cache is hot
-            dd = ("dd", f"if={directory / 'image'}", "of=/dev/null", "bs=1M", "status=none")
-            return watched(pid, lambda: run(*dd))
-
-    sides = {n: (lambda m=m: cold(m)) for n, m in bench.mounts.items()}
-    yield from table("read 1 GiB, cold", bench.in_turns({**sides, "plain": plain}), mib_s)
+    sides: dict[str, Side] = {
+        n: (lambda m=m: bench.read_cold(m, plain)) for n, m in bench.mounts.items()
+    }
+    yield from bench.compare("read, cold", {**sides, "plain": plain})
 
 
 def random_(bench: Bench) -> Iterator[str]:
-    """200 reads of 64 KiB at random, first touch, with 1 thread and with 8."""
-    bench.bucket.client.upload_file(str(bench.source), bench.bucket.name, "image")
+    """Reads of 64 KiB at random, first touch, with 1 thread and with 8."""
+    url = bench.upload()
     for threads in (1, 8):
-        chance = random.Random(threads)
-        offsets = [chance.randrange(16 * KiB) * 64 * KiB for _ in range(200)]
-
-        def plain(offsets: list[int] = offsets, threads: int = threads) -> dict[str, float]:
-            url = bench.signed("get_object", "image")
-
-            def piece(offset: int) -> bytes:
-                ranged = {"Range": f"bytes={offset}-{offset + 64 * KiB - 1}"}
-                return bench.pool.request("GET", url, headers=ranged).data
-
-            begun = time.monotonic()
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(piece, offsets))
-            return {"s": time.monotonic() - begun}
-
-        def touched(
-            mount: MountOf,
-            offsets: list[int] = offsets,
-            threads: int = threads,
-        ) -> dict[str, float]:
-            with mount() as (directory, pid):
-                machine.drop_caches()
-                plain()
-                descriptor = os.open(directory / "image", os.O_RDONLY)
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-
-                def all_() -> None:
-                    with ThreadPoolExecutor(threads) as pool:
-                        list(pool.map(lambda o: os.pread(descriptor, 64 * KiB, o), offsets))
-
-                try:
-                    return watched(pid, all_)
-                finally:
-                    os.close(descriptor)
-
-        sides = {n: (lambda m=m: touched(m)) for n, m in bench.mounts.items()}
-        figures = bench.in_turns({**sides, "plain": plain})
+        offsets = bench.offsets(threads)
+        plain = functools.partial(plain_http.touch, bench.pool, url, offsets, threads)
+        sides: dict[str, Side] = {
+            name: functools.partial(bench.touched, mount, offsets, threads, plain)
+            for name, mount in bench.mounts.items()
+        }
         title = f"64 KiB at random, {threads} thr."
-        yield from table(title, figures, lambda s: f"{200 / s:7.0f} 1/s  ")
+        yield from bench.compare(title, {**sides, "plain": plain}, comparison.pieces_s)
 
 
 def list_(bench: Bench) -> Iterator[str]:
     """ls -l of 10,000 images, cold."""
+    names = [f"image-{number:05}" for number in range(10_000)]
     with ThreadPoolExecutor(8) as pool:
-        list(
-            pool.map(
-                lambda n: bench.bucket.put(f"image-{n:05}", b"0123456789abcdef"), range(10_000)
-            )
-        )
+        list(pool.map(lambda name: bench.bucket.put(name, b"0123456789abcdef"), names))
 
-    def plain() -> dict[str, float]:
-        begun = time.monotonic()
-        assert len(bench.bucket.keys()) >= 10_000
-        return {"s": time.monotonic() - begun}
+    def listed() -> None:
+        assert len(bench.bucket.keys()) >= len(names)
 
-    def cold(mount: MountOf) -> dict[str, float]:
+    def plain() -> Figures:
+        return timed(listed)
+
+    def cold(mount: MountOf) -> Figures:
         with mount() as (directory, pid):
             machine.drop_caches()
             plain()
             return watched(pid, lambda: run("ls", "-l", directory))
 
-    sides = {n: (lambda m=m: cold(m)) for n, m in bench.mounts.items()}
-    yield from table(
-        "ls -l of 10,000", bench.in_turns({**sides, "plain": plain}), lambda s: f"{s:7.2f} s    "
+    sides: dict[str, Side] = {n: (lambda m=m: cold(m)) for n, m in bench.mounts.items()}
+    yield from bench.compare(
+        "ls -l of 10,000", {**sides, "plain": plain}, lambda s: f"{s:7.2f} s    "
     )
 
 
 BENCHES = {"write": write, "read": read, "random": random_, "list": list_}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", choices=[[], *BENCHES], default=[])
-    parser.add_argument("--dir", default="/var/tmp", help="where the images are written")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--option", action="append", default=[], help="NAME=VALUE of the store")
-    parser.add_argument("--quiet", type=float, default=1.5, help="start below this load")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.dir) as scratch:
-        directory = pathlib.Path(scratch)
-        server = Minio(directory)
-        server.start()
-        try:
-            bucket = Bucket(server.url, ACCESS_KEY, SECRET_KEY)
-            bench = Bench(directory, bucket, arguments.rounds, arguments.quiet)
-            with bench.config.open("a") as config:
-                config.writelines(f"{option}\n" for option in arguments.option)
-            for name in arguments.what or BENCHES:
-                for line in BENCHES[name](bench):
-                    print(line, flush=True)
-            print(f"load at the end: {machine.load():.2f}")
-        finally:
-            server.stop()
+@contextlib.contextmanager
+def made(scratch: pathlib.Path, given: argparse.Namespace) -> Iterator[Bench]:
+    with running(Minio, scratch / "minio") as server:
+        yield Bench(scratch, given, Bucket(server.url, ACCESS_KEY, SECRET_KEY))
 
 
 if __name__ == "__main__":
-    main()
+    comparison.print_all(comparison.store_arguments(__doc__, BENCHES).parse_args(), BENCHES, made)

@@ -12,38 +12,21 @@ hand on a quiet machine, as root; nothing here is a test.
 
 import argparse
 import contextlib
-import os
 import pathlib
 import socket
-import statistics
 import struct
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 
-from tests.bench import machine
-from tests.servers.process import Process, free_port
+from tests.bench import comparison
+from tests.bench.comparison import Figures, MiB, Side, timed
+from tests.servers.process import Process, free_port, running
 from tests.servers.sheep_client import SheepClient, inode
 
-MiB = 1024 * 1024
 OBJECT = 4 * MiB
-
-CONFIG = """\
-[DEFAULT]
-enabled_backends = bench:sheepdog
-[glance_store]
-default_backend = bench
-[bench]
-sheepdog_store_address = {host}
-sheepdog_store_port = {port}
-sheepdog_store_connections = {lanes}
-sheepdog_store_prefix = storefs-bench-
-"""
 
 
 class Plain:
@@ -99,90 +82,58 @@ class Plain:
                 view = view[count:]
 
 
-class Bench:
+class Bench(comparison.Bench):
     """A cluster, the mounts over it, and the plain way to it."""
 
     def __init__(
-        self, scratch: pathlib.Path, where: tuple[str, int], given: argparse.Namespace
+        self, scratch: pathlib.Path, given: argparse.Namespace, where: tuple[str, int]
     ) -> None:
-        self.scratch = scratch
-        self.rounds, self.quiet, self.size = given.rounds, given.quiet, given.size * MiB
-        self.plain = Plain(*where, given.lanes)
-        self.config = scratch / "storefs.conf"
-        self.config.write_text(CONFIG.format(host=where[0], port=where[1], lanes=given.lanes))
-        self.source = scratch / "source"
-        with self.source.open("wb") as file:
-            for _ in range(given.size):
-                file.write(os.urandom(MiB))
-
-    @contextlib.contextmanager
-    def storefs(self) -> Iterator[tuple[pathlib.Path, int]]:
-        """A fresh mount: the store's directory and the pid."""
-        mountpoint = self.scratch / "storefs"
-        with machine.mounted(machine.storefs(self.config, mountpoint), mountpoint) as pid:
-            yield mountpoint / "bench", pid
-
-    def in_turns(self, title: str, sides: dict[str, Callable[[], float]]) -> Iterator[str]:
-        taken: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(self.rounds):
-            for name, side in sides.items():
-                machine.await_quiet(self.quiet)
-                taken[name].append(side())
-        medians = {name: statistics.median(runs) for name, runs in taken.items()}
-        for name, seconds in medians.items():
-            speed = self.size / MiB / seconds
-            runs = ", ".join(f"{run:.2f} s" for run in taken[name])
-            yield f"{title:<16}{name:<9}{speed:7.0f} MiB/s  ({runs})"
-        yield f"{title:<16}storefs is {medians['plain'] / medians['storefs']:.2f} of plain"
-
-    def write(self) -> Iterator[str]:
-        """cp of the source, md5 and sha512 included."""
-
-        def plain() -> float:
-            vid = self.plain.client.create(b"storefs-bench-plain", self.size)
-            source = memoryview(self.source.read_bytes())
-            begun = time.monotonic()
-            self.plain.write(vid, source)
-            seconds = time.monotonic() - begun
-            self.plain.client.delete(b"storefs-bench-plain")
-            return seconds
-
-        def ours() -> float:
-            with self.storefs() as (directory, pid):
-                subprocess.run(["cat", self.source], stdout=subprocess.DEVNULL, check=True)
-                seconds, cpu = _timed(pid, "cp", self.source, directory / "written")
-                (directory / "written").unlink()
-                print(f"  CPU of storefs {cpu:.2f} s, peak {machine.peak_rss(pid):.0f} MiB")
-                return seconds
-
-        yield from self.in_turns("write", {"plain": plain, "storefs": ours})
-
-    def read(self) -> Iterator[str]:
-        """A cold sequential read."""
-        vid = self.plain.client.create(b"storefs-bench-image", self.size)
-        self.plain.write(vid, memoryview(self.source.read_bytes()))
-
-        def plain() -> float:
-            begun = time.monotonic()
-            self.plain.read(vid, self.size)
-            return time.monotonic() - begun
-
-        def ours() -> float:
-            with self.storefs() as (directory, pid):
-                dd = ("dd", f"if={directory / 'image'}", "of=/dev/null", "bs=1M", "status=none")
-                seconds, cpu = _timed(pid, *dd)
-                print(f"  CPU of storefs {cpu:.2f} s, peak {machine.peak_rss(pid):.0f} MiB")
-                return seconds
-
-        yield from self.in_turns("read, cold", {"plain": plain, "storefs": ours})
-        self.plain.client.delete(b"storefs-bench-image")
+        host, port = where
+        options = {
+            "sheepdog_store_address": host,
+            "sheepdog_store_port": port,
+            "sheepdog_store_connections": given.lanes,
+            "sheepdog_store_prefix": "storefs-bench-",
+        }
+        super().__init__(scratch, given, "sheepdog", options)
+        self.plain = Plain(host, port, given.lanes)
 
 
-def _timed(pid: int, *command: object) -> tuple[float, float]:
-    """Seconds, and CPU seconds of process *pid*."""
-    begun, cpu = time.monotonic(), machine.cpu_seconds(pid)
-    subprocess.run([str(word) for word in command], check=True)
-    return time.monotonic() - begun, machine.cpu_seconds(pid) - cpu
+def write(bench: Bench) -> Iterator[str]:
+    """cp of the source, md5 and sha512 included."""
+
+    def plain() -> Figures:
+        vid = bench.plain.client.create(b"storefs-bench-plain", bench.size)
+        source = memoryview(bench.source.read_bytes())
+        figures = timed(lambda: bench.plain.write(vid, source))
+        bench.plain.client.delete(b"storefs-bench-plain")
+        return figures
+
+    def ours() -> Figures:
+        figures = bench.copied(bench.storefs)
+        bench.plain.client.delete(b"storefs-bench-written")
+        return figures
+
+    yield from bench.compare("write", {"plain": plain, "storefs": ours})
+
+
+def read(bench: Bench) -> Iterator[str]:
+    """A cold sequential read."""
+    vid = bench.plain.client.create(b"storefs-bench-image", bench.size)
+    bench.plain.write(vid, memoryview(bench.source.read_bytes()))
+
+    def plain() -> Figures:
+        return timed(lambda: bench.plain.read(vid, bench.size))
+
+    sides: dict[str, Side] = {
+        "plain": plain,
+        "storefs": lambda: bench.read_cold(bench.storefs),
+    }
+    yield from bench.compare("read, cold", sides)
+    bench.plain.client.delete(b"storefs-bench-image")
+
+
+BENCHES = {"write": write, "read": read}
 
 
 @contextlib.contextmanager
@@ -194,34 +145,18 @@ def server(given: str, scratch: pathlib.Path) -> Iterator[tuple[str, int]]:
         return
     port_ = free_port()
     command = [sys.executable, "-m", "tests.servers.sheep", str(port_)]
-    fake = Process(command, [port_], scratch / "sheep.log")
-    fake.start()
-    try:
+    with running(lambda directory: Process(command, [port_], directory / "log"), scratch / "sheep"):
         yield "127.0.0.1", port_
-    finally:
-        fake.stop()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", choices=[[], "write", "read"], default=[])
-    parser.add_argument("--server", default="", help="HOST:PORT of a real sheep")
-    parser.add_argument("--dir", default="/var/tmp", help="where the source is written")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--lanes", type=int, default=4, help="connections, on both sides")
-    parser.add_argument("--size", type=int, default=1024, help="MiB; a multiple of 4")
-    parser.add_argument("--quiet", type=float, default=1.5, help="start below this load")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.dir) as scratch:
-        directory = pathlib.Path(scratch)
-        with server(given.server, directory) as where:
-            print(f"load before: {machine.load():.2f}")
-            bench = Bench(directory, where, given)
-            for name in given.what or ("write", "read"):
-                for line in getattr(bench, name)():
-                    print(line, flush=True)
-            print(f"load at the end: {machine.load():.2f}")
+@contextlib.contextmanager
+def made(scratch: pathlib.Path, given: argparse.Namespace) -> Iterator[Bench]:
+    with server(given.server, scratch) as where:
+        yield Bench(scratch, given, where)
 
 
 if __name__ == "__main__":
-    main()
+    parser = comparison.store_arguments(__doc__, BENCHES)
+    parser.add_argument("--server", default="", help="HOST:PORT of a real sheep")
+    parser.add_argument("--lanes", type=int, default=4, help="connections, on both sides")
+    comparison.print_all(parser.parse_args(), BENCHES, made)

@@ -3,14 +3,11 @@
 
 import pathlib
 
-import pytest
-
 from storefs.drivers.cinder import CinderDriver
 from storefs.drivers.cinder_writer import PART_SIZE
-from tests.contract.harness import Harness, Unavailable, configured
+from tests.contract.harness import Harness, configured
 from tests.servers import shared
 from tests.servers.cinder_client import PASSWORD, Project
-from tests.servers.process import ServerFailed
 
 #: So many images are made by Cinder; of a thousand it would make two a second.
 _MADE = 8
@@ -25,12 +22,7 @@ class CinderHarness(Harness):
     secrets = (PASSWORD,)
 
     def __init__(self, directory: pathlib.Path) -> None:
-        try:
-            self._project = Project(shared.cinder())
-        except (ServerFailed, ImportError) as exc:
-            raise Unavailable(str(exc)) from exc
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr("storefs.drivers.cinder.state_directory", lambda: directory / "state")
+        self._project = Project(shared.cinder())
         self._seeded: list[str] = []
         self.driver = configured(CinderDriver, **self._project.options)
         self.part = PART_SIZE
@@ -56,5 +48,4 @@ class CinderHarness(Harness):
     def close(self) -> None:
         """A store that is closed leaves nothing attached."""
         self.driver.close()
-        self._patch.undo()
         assert self._project.attachments() == []

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.harness import Harness, Unavailable, required
+from tests.contract.harness import Harness
 from tests.contract.harnesses import HARNESSES
+from tests.mount.requirements import needed
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,17 +37,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def harness(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Harness]:
+def harness(
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Harness]:
     """An empty, configured store; skipped where its server is missing and not required."""
     name = request.param
     directory = tmp_path / "harness"
     directory.mkdir()
-    try:
-        harness = HARNESSES[name](directory)
-    except Unavailable as exc:
-        if required(name):
-            pytest.fail(f"{name} is required by STOREFS_REQUIRE: {exc}")
-        pytest.skip(f"{name}: {exc}")
+    monkeypatch.setenv("STATE_DIRECTORY", str(directory / "state"))
+    harness = needed(name, lambda: HARNESSES[name](directory))
     try:
         yield harness
         assert harness.leftovers() == []

@@ -2,17 +2,14 @@
 """What the contract suite needs to know of a driver: a `Harness`."""
 
 import abc
-import os
+import contextlib
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from oslo_config import cfg
 
 from storefs.drivers.base import Driver
-
-
-class Unavailable(Exception):
-    """The harness cannot run here; the text says what is missing."""
 
 
 class Harness(abc.ABC):
@@ -35,7 +32,7 @@ class Harness(abc.ABC):
 
     @abc.abstractmethod
     def __init__(self, directory: pathlib.Path) -> None:
-        """Start it, with *directory* to itself; `Unavailable`."""
+        """Start it, with *directory* to itself; `ServerFailed`."""
 
     @abc.abstractmethod
     def seed(self, image_id: str, data: bytes) -> None:
@@ -77,7 +74,14 @@ def configured(driver_class: type[Driver[Any]], **values: Any) -> Any:
     return driver_class(options_of(driver_class, **values), "store")
 
 
-def required(name: str) -> bool:
-    """Does STOREFS_REQUIRE (names with commas between, or ``all``) insist on *name*?"""
-    names = os.environ.get("STOREFS_REQUIRE", "").split(",")
-    return name in names or "all" in names
+@contextlib.contextmanager
+def making(driver_class: type[Driver[Any]], **defaults: Any) -> Iterator[Callable[..., Any]]:
+    """Gives ``make(**options)``: drivers with *defaults* and those, all closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**options: Any) -> Any:
+            driver = configured(driver_class, **{**defaults, **options})
+            stack.callback(driver.close)
+            return driver
+
+        yield make

@@ -2,9 +2,9 @@
 """One harness a driver: the driver, configured, and a way to its images behind its back.
 
 To put a driver under the suite, write a subclass of `Harness` and add one line
-to `HARNESSES` at the end. It gets an empty directory of its own, and raises
-`Unavailable` where the server cannot be had; everything else the suite finds
-out from the driver's types.
+to `HARNESSES` at the end. It gets an empty directory of its own, in which the
+driver keeps its state, too, and raises `ServerFailed` where the server cannot be
+had; everything else the suite finds out from the driver's types.
 """
 
 import os
@@ -13,8 +13,6 @@ import urllib.parse
 from collections.abc import Callable
 from typing import ClassVar
 
-import pytest
-
 from storefs.drivers.file import FileDriver
 from storefs.drivers.file_datadirs import TEMPORARY
 from storefs.drivers.file_writer import PART_SIZE
@@ -22,13 +20,12 @@ from storefs.drivers.http import HttpDriver
 from storefs.drivers.memory import MemoryDriver
 from storefs.drivers.s3 import S3Driver
 from tests.contract.cinder_harness import CinderHarness
-from tests.contract.harness import Harness, Unavailable, configured
+from tests.contract.harness import Harness, configured
 from tests.contract.rbd_harness import RbdHarness, RbdSnapshotHarness
 from tests.contract.sheepdog_harness import SheepdogHarness
 from tests.contract.swift_harness import KeystoneHarness, RgwSwiftHarness, TempauthHarness
 from tests.contract.vmware_harness import VmwareHarness
 from tests.servers.nginx import Nginx
-from tests.servers.process import ServerFailed
 from tests.servers.s3_client import Bucket
 from tests.servers.s3_servers import gateway_bucket, rgw_bucket
 
@@ -100,10 +97,7 @@ class HttpHarness(Harness):
         self._catalog = directory / "names" / "catalog"
         self._catalog.parent.mkdir()
         self._mtime = 1_700_000_000
-        try:
-            self._nginx.start()
-        except ServerFailed as exc:
-            raise Unavailable(str(exc)) from exc
+        self._nginx.start()
         self.driver = configured(HttpDriver, http_store_catalog=str(self._catalog))
 
     def _file(self, image_id: str) -> str:
@@ -142,13 +136,8 @@ class S3Harness(Harness):
     bucket_of: ClassVar[Callable[[], Bucket]]
 
     def __init__(self, directory: pathlib.Path) -> None:
-        try:
-            self._bucket = type(self).bucket_of()
-        except ServerFailed as exc:
-            raise Unavailable(str(exc)) from exc
+        self._bucket = type(self).bucket_of()
         self.secrets = (self._bucket.secret_key,)
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr("storefs.drivers.s3.state_directory", lambda: directory / "state")
         options = {**self._bucket.options, "s3_store_large_object_chunk_size": 5}
         self.driver = configured(S3Driver, **options)
         self.part = 5 * 1024 * 1024
@@ -167,7 +156,6 @@ class S3Harness(Harness):
 
     def close(self) -> None:
         self.driver.close()
-        self._patch.undo()
         self._bucket.remove()
 
 

@@ -3,12 +3,9 @@
 
 import pathlib
 
-import pytest
-
 from storefs.drivers.rbd import RbdDriver
 from storefs.drivers.rbd_target import TEMPORARY
-from tests.contract.harness import Harness, Unavailable, configured
-from tests.servers.process import ServerFailed
+from tests.contract.harness import Harness, configured
 from tests.servers.rbd_pool import pool
 
 
@@ -21,14 +18,9 @@ class RbdHarness(Harness):
     part = 8 * 1024 * 1024
 
     def __init__(self, directory: pathlib.Path) -> None:
-        try:
-            self._pool = pool()
-        except ServerFailed as exc:
-            raise Unavailable(str(exc)) from exc
+        self._pool = pool()
         self.secrets = (self._pool.key,)
         self._pool.clear()
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr("storefs.drivers.rbd.state_directory", lambda: directory / "state")
         options = {**self._pool.options, "rbd_store_chunk_size": 4}
         self.driver = configured(RbdDriver, **options)
 
@@ -48,7 +40,6 @@ class RbdHarness(Harness):
 
     def close(self) -> None:
         self.driver.close()
-        self._patch.undo()
         self._pool.clear()
 
 

@@ -5,13 +5,10 @@ import pathlib
 from collections.abc import Callable
 from typing import ClassVar
 
-import pytest
-
 from storefs.drivers.swift import SwiftDriver
 from storefs.drivers.swift_options import MB
-from tests.contract.harness import Harness, Unavailable, configured
+from tests.contract.harness import Harness, configured
 from tests.servers import swift_client
-from tests.servers.process import ServerFailed
 from tests.servers.swift_client import Account, Container
 
 
@@ -23,14 +20,9 @@ class SwiftHarness(Harness):
     account_of: ClassVar[Callable[[], Account]]
 
     def __init__(self, directory: pathlib.Path) -> None:
-        try:
-            account = type(self).account_of()
-        except ServerFailed as exc:
-            raise Unavailable(str(exc)) from exc
+        account = type(self).account_of()
         self._container = Container(account)
         self.secrets = account.secrets
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr("storefs.drivers.swift.state_directory", lambda: directory / "state")
         small = {"swift_store_large_object_size": 1, "swift_store_large_object_chunk_size": 1}
         self.driver = configured(SwiftDriver, **self._container.options, **small)
         self.part = MB
@@ -55,7 +47,6 @@ class SwiftHarness(Harness):
 
     def close(self) -> None:
         self.driver.close()
-        self._patch.undo()
         self._container.remove()
 
 

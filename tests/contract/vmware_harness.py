@@ -3,13 +3,10 @@
 
 import pathlib
 
-import pytest
-
 from storefs.drivers.base import DEFAULT_PART_SIZE
 from storefs.drivers.vmware import VmwareDriver
 from storefs.drivers.vmware_names import HIDDEN, file_name
-from tests.contract.harness import Harness, Unavailable, configured
-from tests.servers.process import ServerFailed
+from tests.contract.harness import Harness, configured
 from tests.servers.vcsim import PASSWORD, ImageDirectory, vcsim
 
 
@@ -19,12 +16,7 @@ class VmwareHarness(Harness):
     secrets = (PASSWORD,)
 
     def __init__(self, directory: pathlib.Path) -> None:
-        try:
-            self._images = ImageDirectory(vcsim())
-        except ServerFailed as exc:
-            raise Unavailable(str(exc)) from exc
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr("storefs.drivers.vmware.state_directory", lambda: directory / "state")
+        self._images = ImageDirectory(vcsim())
         self.driver = configured(VmwareDriver, **self._images.options)
         self.part = DEFAULT_PART_SIZE
 
@@ -41,7 +33,3 @@ class VmwareHarness(Harness):
         """Temporaries; notes beside images are none."""
         hidden = [name for name in self._images.files() if name.startswith(HIDDEN)]
         return [name for name in hidden if not name.endswith(".json") or ".tmp" in name]
-
-    def close(self) -> None:
-        self.driver.close()
-        self._patch.undo()

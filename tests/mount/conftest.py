@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mounts for the tests: one that all share, and a maker of others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tests.mount.mounting import Mount, mounted
 from tests.mount.requirements import need_fuse
 
 MakeMount = Callable[..., Mount]
+MountStore = Callable[..., Mount]
 
 #: What most tests need: the specification, a real store, and another one beside it.
 STORES = {"mem": "memory", "shared": "file", "second": "file"}
@@ -56,6 +57,17 @@ def make_mount(tmp_path: Path) -> Iterator[MakeMount]:
 
         made: list[Mount] = []
         yield make
+
+
+@pytest.fixture
+def mount_store(make_mount: MakeMount) -> MountStore:
+    """``mount_store("NAME:TYPE", section)``: that store, and ``shared`` of files."""
+
+    def make(backend: str, section: Mapping[str, object], **kwargs: Any) -> Mount:
+        name, _, kind = backend.partition(":")
+        return make_mount({name: kind, "shared": "file"}, sections={name: section}, **kwargs)
+
+    return make
 
 
 @pytest.fixture

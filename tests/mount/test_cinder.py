@@ -3,37 +3,35 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.mount.conftest import MakeMount
+from tests.mount.conftest import MountStore
 from tests.mount.mounting import Mount
-from tests.mount.requirements import need
-from tests.mount.tools import MiB, await_true, data, run, sha512
-from tests.servers import shared
-from tests.servers.cinder_client import PASSWORD, Project
-from tests.servers.process import ServerFailed
-
-#: What a program may be told of a server that is gone.
-UNREACHABLE = {errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT}
+from tests.mount.remote import (
+    MTIME,
+    UNREACHABLE,
+    begin_writing,
+    dated,
+    fails_alone,
+    kill_while_writing,
+)
+from tests.mount.requirements import needed_context
+from tests.mount.tools import MiB, attribute, await_true, data, failure, run, sha512
+from tests.mount.volumes import detached, grow_a_volume
+from tests.servers.cinder_client import PASSWORD, Project, own_project
 
 
 @pytest.fixture
 def project() -> Iterator[Project]:
-    try:
-        project = Project(shared.cinder())
-    except (ServerFailed, ImportError) as exc:
-        need("cinder", False, str(exc))
-        raise
-    yield project
-    assert project.attachments() == []
-    assert project.unpublished() == []
+    with needed_context("cinder", own_project()) as project:
+        yield project
 
 
 @pytest.fixture
-def mount(make_mount: MakeMount, project: Project) -> Mount:
+def mount(mount_store: MountStore, project: Project) -> Mount:
     """The project as the store ``volumes``."""
     section = {
         **project.options,
@@ -41,35 +39,16 @@ def mount(make_mount: MakeMount, project: Project) -> Mount:
         "cinder_api_timeout": 20,
         "cinder_http_retries": 0,
     }
-    return make_mount(
-        {"volumes": "cinder", "shared": "file"},
-        sections={"volumes": section},
-        default="volumes",
-    )
+    return mount_store("volumes:cinder", section)
 
 
-def _failure(call: Callable[[], object]) -> int:
-    """The errno *call* fails with, 0 if it works."""
-    try:
-        call()
-    except OSError as exc:
-        return exc.errno or 0
-    return 0
-
-
-def _attached(project: Project) -> None:
-    """Until the one attachment is complete: what happens before is another story."""
-    await_true(lambda: [a.status for a in project.attachments()] == ["attached"], "the volume")
-
-
-def _detached(project: Project) -> None:
-    await_true(lambda: project.attachments() == [], "the end of the attachments")
+def _attached(project: Project) -> bool:
+    """Is the one attachment complete? What happens before is another story."""
+    return [a.status for a in project.attachments()] == ["attached"]
 
 
 def test_cp_in_and_read_back(mount: Mount, project: Project, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(data(9 * MiB + 5))
-    os.utime(source, (0, 1_234_567_890.5))
+    source = dated(tmp_path / "source", data(9 * MiB + 5))
     run("cp", "--preserve=timestamps", source, mount / "volumes" / "image")
     assert sha512(mount / "volumes" / "image") == sha512(source)
     assert project.data("image") == source.read_bytes()
@@ -79,11 +58,10 @@ def test_cp_in_and_read_back(mount: Mount, project: Project, tmp_path: Path) -> 
     assert volume.metadata["image_owner"] == project.id
     assert volume.metadata["readonly"] == "True"
     assert volume.metadata["storefs_os_hash_value"] == sha512(source)
-    assert os.stat(mount / "volumes" / "image").st_mtime == 1_234_567_890.5
-    location = os.getxattr(mount / "volumes" / "image", "user.storefs.location").decode()
-    assert location == f"cinder://volumes/{volume.id}"
+    assert os.stat(mount / "volumes" / "image").st_mtime == MTIME
+    assert attribute(mount / "volumes" / "image", "location") == f"cinder://volumes/{volume.id}"
     assert PASSWORD not in mount.log_text
-    _detached(project)
+    detached(project)
     run("mv", mount / "volumes" / "image", mount / "volumes" / "renamed")
     assert project.volume_of("renamed").id == volume.id
     run("rm", mount / "volumes" / "renamed")
@@ -104,17 +82,17 @@ def test_what_glance_wrote_is_there_and_attached_once_for_all_readers(
         (attachment,) = project.attachments()
         assert attachment.status == "attached"
     assert (mount / "volumes" / "theirs").read_bytes() == bytes_
-    _detached(project)
+    detached(project)
 
 
 def test_a_volume_attached_elsewhere_is_told(mount: Mount, project: Project) -> None:
     volume_id = project.put("taken", b"bytes")
     attachment = project.client.attachments.create(volume_id, None, mode="rw")
     mount.expect_log("taken.*not multiattach")
-    assert _failure((mount / "volumes" / "taken").read_bytes) == errno.EBUSY
+    assert failure((mount / "volumes" / "taken").read_bytes) == errno.EBUSY
     project.client.attachments.delete(attachment["id"])
     assert (mount / "volumes" / "taken").read_bytes() == b"bytes"
-    _detached(project)
+    detached(project)
 
 
 def test_an_image_replaced_while_it_is_read(mount: Mount, project: Project) -> None:
@@ -127,22 +105,13 @@ def test_an_image_replaced_while_it_is_read(mount: Mount, project: Project) -> N
         assert os.pread(image.fileno(), 9 * MiB, 0)[-4096:] == old[-4096:]
     await_true(lambda: len(project.volumes()) == 1, "the end of the old volume")
     assert project.data("image") == new
-    _detached(project)
+    detached(project)
 
 
 def test_an_image_of_unknown_size_grows_its_volume(mount: Mount, project: Project) -> None:
     """A GiB of holes and a few bytes: one extension, for which it is detached."""
-    with open(mount / "volumes" / "image", "wb", buffering=0) as image:
-        image.write(b"start")
-        image.seek(1025 * MiB)
-        image.write(b"bytes")
-    assert project.volume_of("image").size == 2
-    assert os.stat(mount / "volumes" / "image").st_size == 1025 * MiB + 5
-    with open(mount / "volumes" / "image", "rb", buffering=0) as image:
-        assert os.pread(image.fileno(), 5, 0) == b"start"
-        assert os.pread(image.fileno(), 5, 1025 * MiB) == b"bytes"
-        assert os.pread(image.fileno(), 4096, 100 * MiB) == bytes(4096)
-    _detached(project)
+    grow_a_volume(mount / "volumes" / "image", project)
+    detached(project)
 
 
 def test_a_size_told_beforehand_makes_the_volume_right_at_once(
@@ -159,7 +128,7 @@ def test_a_size_told_beforehand_makes_the_volume_right_at_once(
     os.write(descriptor, b"e")
     os.close(descriptor)
     assert project.volume_of("image").size == 2
-    _detached(project)
+    detached(project)
 
 
 def test_a_mount_killed_while_it_reads_leaves_nothing_attached(
@@ -169,20 +138,17 @@ def test_a_mount_killed_while_it_reads_leaves_nothing_attached(
     descriptor = os.open(mount / "volumes" / "image", os.O_RDONLY)
     os.read(descriptor, 4096)
     mount.kill9()
-    assert _failure(lambda: os.close(descriptor)) == errno.ENOTCONN
+    assert failure(lambda: os.close(descriptor)) == errno.ENOTCONN
     assert len(project.attachments()) == 1
     mount.start()
-    _detached(project)
+    detached(project)
     assert (mount / "volumes" / "image").read_bytes() == data(4 * MiB)
-    _detached(project)
+    detached(project)
 
 
 def test_a_mount_killed_while_it_writes_leaves_no_volume(mount: Mount, project: Project) -> None:
-    descriptor = os.open(mount / "volumes" / "image", os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, data(9 * MiB))
-    _attached(project)
-    mount.kill9()
-    assert _failure(lambda: os.close(descriptor)) != 0
+    image = mount / "volumes" / "image"
+    assert kill_while_writing(mount, image, 9 * MiB, lambda: _attached(project)) != 0
     assert len(project.volumes()) == 1
     mount.start()
     assert os.listdir(mount / "volumes") == []
@@ -192,24 +158,22 @@ def test_a_mount_killed_while_it_writes_leaves_no_volume(mount: Mount, project: 
 
 
 def test_without_a_key_for_ceph_the_error_says_where_to_put_it(
-    make_mount: MakeMount, project: Project, tmp_path: Path
+    mount_store: MountStore, project: Project, tmp_path: Path
 ) -> None:
     project.put("image", b"bytes")
     section = {**project.options, "cinder_rbd_keyring": tmp_path / "nowhere"}
-    mount = make_mount({"volumes": "cinder", "shared": "file"}, sections={"volumes": section})
+    mount = mount_store("volumes:cinder", section)
     mount.expect_log("set cinder_rbd_keyring")
-    assert _failure((mount / "volumes" / "image").read_bytes) == errno.EIO
+    assert failure((mount / "volumes" / "image").read_bytes) == errno.EIO
     assert project.attachments() == []
 
 
 def test_a_wrong_password_is_told_and_the_other_store_goes_on(
-    make_mount: MakeMount, project: Project
+    mount_store: MountStore, project: Project
 ) -> None:
     section = {**project.options, "cinder_store_password": "wrong-word"}
-    mount = make_mount({"volumes": "cinder", "shared": "file"}, sections={"volumes": section})
-    mount.expect_log("check cinder_store_user_name")
-    assert _failure(lambda: os.listdir(mount / "volumes")) == errno.EACCES
-    (mount / "shared" / "other").write_bytes(b"the file store goes on")
+    mount = mount_store("volumes:cinder", section)
+    assert fails_alone(mount, "volumes", "check cinder_store_user_name") == errno.EACCES
     assert "wrong-word" not in mount.log_text
 
 
@@ -229,16 +193,15 @@ class TestCinderStops:
             project.cinder.stop()
             assert image.readall() == bytes_[4096:]
             project.cinder.start()
-        _detached(project)
+        detached(project)
 
     def test_a_write_fails_with_one_clear_error(self, mount: Mount, project: Project) -> None:
         mount.expect_log("volumes.*image")
         mount.expect_log("its unfinished volume stays until storefs starts again")
-        descriptor = os.open(mount / "volumes" / "image", os.O_WRONLY | os.O_CREAT)
-        os.write(descriptor, data(17 * MiB))
-        _attached(project)
+        image = mount / "volumes" / "image"
+        descriptor = begin_writing(image, 17 * MiB, lambda: _attached(project))
         project.cinder.stop()
-        assert _failure(lambda: os.close(descriptor)) in UNREACHABLE
+        assert failure(lambda: os.close(descriptor)) in UNREACHABLE
         (mount / "shared" / "other").write_bytes(b"the file store goes on")
         project.cinder.start()
         assert os.listdir(mount / "volumes") == []

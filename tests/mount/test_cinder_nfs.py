@@ -2,41 +2,42 @@
 """Volumes that are files on an NFS share: the same promises by another kind of device."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.mount.conftest import MakeMount
+from tests.mount.conftest import MountStore
 from tests.mount.mounting import Mount
-from tests.mount.requirements import need, need_root
-from tests.mount.tools import MiB, await_true, data, run, sha512
+from tests.mount.requirements import need_root, needed_context
+from tests.mount.tools import MiB, data, run, sha512
+from tests.mount.volumes import detached, grow_a_volume
 from tests.servers import shared
 from tests.servers.cinder import Cinder
 from tests.servers.cinder_client import Project
 from tests.servers.keystone import Keystone
-from tests.servers.process import ServerFailed
+from tests.servers.process import running
 
 
 @pytest.fixture(scope="module")
 def cinder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cinder]:
     need_root()
     directory = tmp_path_factory.mktemp("cinder")
-    with contextlib.ExitStack() as stack:
+    with needed_context("cinder-nfs", _own_cinder(directory)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _own_cinder(directory: Path) -> Iterator[Cinder]:
+    # one of its own: a catalogue has room for one Cinder, and the others' tests go on
+    with running(Keystone, directory / "keystone") as keystone:
+        server = Cinder(directory, shared.ceph(), keystone, nfs=True)
         try:
-            # one of its own: a catalogue has room for one Cinder, and the others' tests go on
-            keystone = Keystone(tmp_path_factory.mktemp("keystone"))
-            stack.callback(keystone.stop)
-            keystone.start()
-            server = Cinder(directory, shared.ceph(), keystone, nfs=True)
-            stack.callback(server.discard)
             server.start()
             server.share(directory / "mounts")
-        except ServerFailed as exc:
-            need("cinder-nfs", False, str(exc))
-            raise
-        yield server
+            yield server
+        finally:
+            server.discard()
 
 
 @pytest.fixture
@@ -48,14 +49,14 @@ def project(cinder: Cinder) -> Iterator[Project]:
 
 
 @pytest.fixture
-def mount(make_mount: MakeMount, project: Project) -> Mount:
+def mount(mount_store: MountStore, project: Project) -> Mount:
     base = project.cinder.keyring.parent / "mounts"
     section = {
         **project.options,
         "cinder_mount_point_base": base,
         "cinder_detach_grace": 0.5,
     }
-    return make_mount({"volumes": "cinder"}, sections={"volumes": section}, default="volumes")
+    return mount_store("volumes:cinder", section)
 
 
 def test_cp_in_and_read_back(mount: Mount, project: Project, tmp_path: Path) -> None:
@@ -71,18 +72,10 @@ def test_cp_in_and_read_back(mount: Mount, project: Project, tmp_path: Path) -> 
         assert sha512(mount / "volumes" / "image") == sha512(source)
         assert first.read(4096) == source.read_bytes()[:4096]
         assert len(project.attachments()) == 1
-    await_true(lambda: project.attachments() == [], "the end of the attachment")
+    detached(project)
     run("rm", mount / "volumes" / "image")
 
 
 def test_an_image_of_unknown_size_grows_its_volume(mount: Mount, project: Project) -> None:
-    with open(mount / "volumes" / "image", "wb", buffering=0) as image:
-        image.write(b"start")
-        image.seek(1025 * MiB)
-        image.write(b"bytes")
-    assert project.volume_of("image").size == 2
-    with open(mount / "volumes" / "image", "rb", buffering=0) as image:
-        assert os.pread(image.fileno(), 5, 0) == b"start"
-        assert os.pread(image.fileno(), 5, 1025 * MiB) == b"bytes"
-        assert os.pread(image.fileno(), 4096, 100 * MiB) == bytes(4096)
+    grow_a_volume(mount / "volumes" / "image", project)
     run("rm", mount / "volumes" / "image")

@@ -1,73 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool as a directory: Ceph's own programs beside it, qemu-img, kills and daemons that stop."""
 
-import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.images.collection import Images
-from tests.mount.conftest import MakeMount
+from tests.mount.conftest import MountStore
 from tests.mount.mounting import Mount
-from tests.mount.requirements import need
-from tests.mount.tools import MiB, attempt, await_true, data, run, sha512
-from tests.servers.process import ServerFailed
+from tests.mount.remote import (
+    UNREACHABLE,
+    fails_alone,
+    kill_while_writing,
+    rsync_in,
+    rsync_sends_nothing,
+    stale_after,
+    stop_while_reading,
+    stop_while_writing,
+)
+from tests.mount.requirements import needed, needed_context
+from tests.mount.tools import MiB, attempt, attribute, await_true, data, failure, run, sha512
 from tests.servers.rbd_pool import RbdPool, own_pool, pool
-
-#: What a program may be told of a cluster that does not answer.
-UNREACHABLE = {errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT}
 
 
 @pytest.fixture
 def images_pool() -> Iterator[RbdPool]:
-    try:
-        found = pool()
-    except ServerFailed as exc:
-        need("rbd", False, str(exc))
-        raise
+    found = needed("rbd", pool)
     found.clear()
     yield found
     found.clear()
 
 
-def _mounted(make_mount: MakeMount, found: RbdPool, **options: Any) -> Mount:
-    section = {**found.options, **options}
-    return make_mount({"ceph": "rbd", "shared": "file"}, sections={"ceph": section}, default="ceph")
-
-
 @pytest.fixture
-def mount(make_mount: MakeMount, images_pool: RbdPool) -> Mount:
-    return _mounted(make_mount, images_pool)
-
-
-def _failure(call: Callable[[], object]) -> int:
-    """The errno *call* fails with, 0 if it works."""
-    try:
-        call()
-    except OSError as exc:
-        return exc.errno or 0
-    return 0
+def mount(mount_store: MountStore, images_pool: RbdPool) -> Mount:
+    return mount_store("ceph:rbd", images_pool.options)
 
 
 def test_rsync_of_a_directory_of_images(
     mount: Mount, images_pool: RbdPool, images: Images, tmp_path: Path
 ) -> None:
     source = tmp_path / "in"
-    source.mkdir()
-    for image in images.all:
-        run("cp", "--preserve=timestamps", image, source)
-    run("rsync", "-a", f"{source}/", f"{mount / 'ceph'}/")
+    rsync_in(images, source, mount / "ceph")
     assert images_pool.names() == sorted(image.name for image in images.all)
     for image in images.all:
-        assert sha512(mount / "ceph" / image.name) == sha512(image)
         info = images_pool.json("info", f"images/{image.name}@snap")
         assert (info["size"], info["protected"]) == (image.stat().st_size, "true")
     mount.remount()
-    assert ">f" not in run("rsync", "-ai", f"{source}/", f"{mount / 'ceph'}/")
+    rsync_sends_nothing(source, mount / "ceph")
 
 
 def test_ceph_s_own_programs_see_what_storefs_writes(
@@ -79,10 +62,10 @@ def test_ceph_s_own_programs_see_what_storefs_writes(
     assert (tmp_path / "exported").read_bytes() == bytes_
     images_pool.run("clone", "images/image@snap", "images/disk")
     assert (mount / "ceph" / "disk").read_bytes() == bytes_
-    assert _failure(lambda: os.getxattr(mount / "ceph" / "disk", "user.storefs.md5"))
-    md5 = os.getxattr(mount / "ceph" / "image", "user.storefs.md5").decode()
+    assert failure(lambda: attribute(mount / "ceph" / "disk", "md5"))
+    md5 = attribute(mount / "ceph" / "image", "md5")
     assert md5 in images_pool.run("image-meta", "ls", "images/image")
-    location = os.getxattr(mount / "ceph" / "image", "user.storefs.location").decode()
+    location = attribute(mount / "ceph" / "image", "location")
     assert location == f"rbd://{images_pool.fsid}/images/image/snap"
     run("rm", mount / "ceph" / "image")
     assert sorted(os.listdir(mount / "ceph")) == ["disk"]
@@ -125,7 +108,7 @@ def test_mv_rm_and_replacing(mount: Mount, images_pool: RbdPool) -> None:
     assert (mount / "ceph" / "renamed").read_bytes() == new
     with images_pool.image("renamed"):
         mount.expect_log("open elsewhere")
-        assert _failure(lambda: os.unlink(mount / "ceph" / "renamed")) == errno.EBUSY
+        assert failure(lambda: os.unlink(mount / "ceph" / "renamed")) == errno.EBUSY
     run("rm", mount / "ceph" / "renamed")
     assert images_pool.names() == []
 
@@ -145,80 +128,57 @@ def test_an_image_removed_elsewhere_is_stale_and_never_zeros(
 ) -> None:
     bytes_ = data(64 * MiB)
     images_pool.put_glance("image", bytes_)
-    with open(mount / "ceph" / "image", "rb", buffering=0) as image:
-        assert image.read(4096) == bytes_[:4096]
-        images_pool.remove("image")
-        assert _failure(lambda: os.pread(image.fileno(), 4096, 48 * MiB)) == errno.ESTALE
+    stale_after(lambda: images_pool.remove("image"), mount / "ceph" / "image", bytes_)
 
 
 def test_a_mount_that_is_killed_in_the_middle_of_a_write_is_cleaned_up_after(
     mount: Mount, images_pool: RbdPool
 ) -> None:
-    (mount / "ceph" / "image").write_bytes(b"old")
-    descriptor = os.open(mount / "ceph" / "image", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.write(descriptor, data(20 * MiB))
-    await_true(lambda: len(images_pool.names()) == 2, "an upload")
-    mount.kill9()
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
+    image = mount / "ceph" / "image"
+    image.write_bytes(b"old")
+    kill_while_writing(mount, image, 20 * MiB, lambda: len(images_pool.names()) == 2)
     assert images_pool.get("image") == b"old"
     mount.start()
     await_true(lambda: images_pool.names() == ["image"], "the end of the upload")
-    assert (mount / "ceph" / "image").read_bytes() == b"old"
+    assert image.read_bytes() == b"old"
 
 
 def test_a_wrong_key_is_told_and_the_other_store_goes_on(
-    make_mount: MakeMount, images_pool: RbdPool
+    mount_store: MountStore, images_pool: RbdPool
 ) -> None:
-    mount = _mounted(make_mount, images_pool, rbd_store_user="nobody")
-    (mount / "shared" / "other").write_bytes(b"bytes")
-    mount.expect_log(r"client\.nobody.*rbd_store_user")
-    assert _failure(lambda: os.listdir(mount / "ceph"))
-    assert (mount / "shared" / "other").read_bytes() == b"bytes"
+    mount = mount_store("ceph:rbd", {**images_pool.options, "rbd_store_user": "nobody"})
+    assert fails_alone(mount, "ceph", r"client\.nobody.*rbd_store_user")
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[RbdPool]:
     """A Ceph of the test's own, to be stopped."""
-    with contextlib.ExitStack() as stack:
-        try:
-            found = stack.enter_context(own_pool(tmp_path / "own"))
-        except ServerFailed as exc:
-            need("rbd", False, str(exc))
-            raise
+    with needed_context("rbd", own_pool(tmp_path / "own")) as found:
         yield found
 
 
 @pytest.fixture
-def own_mount(make_mount: MakeMount, own: RbdPool) -> Mount:
-    return _mounted(make_mount, own, rados_connect_timeout=3)
+def impatient(own: RbdPool) -> dict[str, Any]:
+    """The options of a store that soon gives up."""
+    return {**own.options, "rados_connect_timeout": 3}
+
+
+@pytest.fixture
+def own_mount(mount_store: MountStore, impatient: dict[str, Any]) -> Mount:
+    return mount_store("ceph:rbd", impatient)
 
 
 def test_an_osd_that_stops_in_the_middle_of_a_read(own_mount: Mount, own: RbdPool) -> None:
     bytes_ = data(64 * MiB)
     own.put_glance("image", bytes_)
-    with open(own_mount / "ceph" / "image", "rb", buffering=0) as image:
-        assert image.read(4096) == bytes_[:4096]
-        own.osd_away()
-        own_mount.expect_log("ceph.*image")
-        assert _failure(lambda: os.pread(image.fileno(), MiB, 48 * MiB)) in UNREACHABLE
-        (own_mount / "shared" / "other").write_bytes(b"the file store goes on")
-        own.osd_back()
-        assert os.pread(image.fileno(), 4096, 48 * MiB) == bytes_[48 * MiB : 48 * MiB + 4096]
-    assert (own_mount / "ceph" / "image").read_bytes() == bytes_
+    stop_while_reading(
+        *(own_mount, "ceph", bytes_, own.osd_away, own.osd_back),
+        how=lambda image: os.pread(image.fileno(), MiB, 48 * MiB),
+    )
 
 
 def test_an_osd_that_stops_in_the_middle_of_a_write(own_mount: Mount, own: RbdPool) -> None:
-    own_mount.expect_log("ceph.*image")
-    descriptor = os.open(own_mount / "ceph" / "image", os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, data(20 * MiB))
-    await_true(own.names, "an upload")
-    own.osd_away()
-    failed = [_failure(lambda: os.write(descriptor, data(20 * MiB)))]
-    failed.append(_failure(lambda: os.close(descriptor)))
-    assert {code for code in failed if code} <= UNREACHABLE
-    assert any(failed)
-    (own_mount / "shared" / "other").write_bytes(b"the file store goes on")
+    stop_while_writing(own_mount, "ceph", 20 * MiB, own.names, own.osd_away)
     own.osd_back()
     await_true(lambda: own.names() == [], "the end of the upload")
     (own_mount / "ceph" / "image").write_bytes(b"again")
@@ -226,14 +186,12 @@ def test_an_osd_that_stops_in_the_middle_of_a_write(own_mount: Mount, own: RbdPo
 
 
 def test_monitors_that_are_down_at_the_start_do_not_stop_the_mount(
-    make_mount: MakeMount, own: RbdPool
+    mount_store: MountStore, own: RbdPool, impatient: dict[str, Any]
 ) -> None:
     own.put_glance("image", b"bytes")
     own.ceph.mon.stop()
-    mount = _mounted(make_mount, own, rados_connect_timeout=3)
-    (mount / "shared" / "other").write_bytes(b"bytes")
-    mount.expect_log("No monitor")
-    assert _failure(lambda: os.listdir(mount / "ceph")) in UNREACHABLE
+    mount = mount_store("ceph:rbd", impatient)
+    assert fails_alone(mount, "ceph", "No monitor") in UNREACHABLE
     own.ceph.mon.start()
-    await_true(lambda: not _failure(lambda: os.listdir(mount / "ceph")), "the store")
+    await_true(lambda: not failure(lambda: os.listdir(mount / "ceph")), "the store")
     assert (mount / "ceph" / "image").read_bytes() == b"bytes"

@@ -2,11 +2,12 @@
 """An account as a directory: real images, the `swift` command beside it, servers that stop."""
 
 import errno
+import functools
 import hashlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,33 @@ from typing import Any
 import pytest
 
 from tests.images.collection import Images
-from tests.mount.conftest import MakeMount
+from tests.mount.conftest import MountStore
 from tests.mount.mounting import Mount
-from tests.mount.requirements import need
-from tests.mount.tools import PATIENCE, MiB, await_true, data, run, sha512
+from tests.mount.remote import (
+    MTIME,
+    UNREACHABLE,
+    dated,
+    fails_alone,
+    kill_while_writing,
+    replaced,
+    rsync_after_a_remount,
+    rsync_in,
+    rsync_sends_nothing,
+    stop_while_reading,
+    stop_while_writing,
+)
+from tests.mount.requirements import needed, needed_context
+from tests.mount.tools import PATIENCE, MiB, attribute, await_true, data, md5, run, sha512
 from tests.servers import shared, swift_client
 from tests.servers.fault_proxy import FaultProxy
-from tests.servers.process import ServerFailed
+from tests.servers.process import running
 from tests.servers.swift import Swift
 from tests.servers.swift_client import Container
-
-#: What a program may be told of a server that is gone.
-UNREACHABLE = {errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT}
 
 
 @pytest.fixture
 def container() -> Iterator[Container]:
-    try:
-        container = Container(swift_client.tempauth())
-    except ServerFailed as exc:
-        need("swift-tempauth", False, str(exc))
-        raise
+    container = Container(needed("swift-tempauth", swift_client.tempauth))
     yield container
     container.remove()
 
@@ -57,19 +64,10 @@ def _section(container: Container, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def mount(make_mount: MakeMount, container: Container, proxy: FaultProxy) -> Mount:
+def mount(mount_store: MountStore, container: Container, proxy: FaultProxy) -> Mount:
     """The container as the store ``swift``, through the proxy."""
     section = _section(container, swift_store_auth_address=f"{proxy.url}/auth/v1.0")
-    return make_mount({"swift": "swift"}, sections={"swift": section}, default="swift")
-
-
-def _failure(call: Callable[[], object]) -> int:
-    """The errno *call* fails with, 0 if it works."""
-    try:
-        call()
-    except OSError as exc:
-        return exc.errno or 0
-    return 0
+    return mount_store("swift:swift", section)
 
 
 def _swift(*arguments: object) -> str:
@@ -83,14 +81,10 @@ def test_rsync_of_a_directory_of_images_is_one_upload_each(
     mount: Mount, proxy: FaultProxy, container: Container, images: Images, tmp_path: Path
 ) -> None:
     source = tmp_path / "in"
-    source.mkdir()
-    for image in images.all:
-        run("cp", "--preserve=timestamps", image, source)
-    run("rsync", "-a", f"{source}/", f"{mount / 'swift'}/")
+    rsync_in(images, source, mount / "swift")
     sent = sum(r.length for r in proxy.asked("PUT") if "multipart-manifest" not in r.query)
     assert sent <= sum(os.stat(image).st_size for image in images.all)
     for image in images.all:
-        assert sha512(mount / "swift" / image.name) == sha512(image)
         headers = container.head(image.name)
         assert headers["X-Object-Meta-Storefs-Os-Hash-Value"] == sha512(image)
         assert int(headers["Content-Length"]) == os.stat(image).st_size
@@ -98,7 +92,7 @@ def test_rsync_of_a_directory_of_images_is_one_upload_each(
     assert set(os.listdir(mount / "swift")) == names
     assert {n for n in container.names() if not n.startswith(".segments/")} == names
     proxy.requests.clear()
-    assert ">f" not in run("rsync", "-ai", f"{source}/", f"{mount / 'swift'}/")
+    rsync_sends_nothing(source, mount / "swift")
     assert proxy.asked("PUT") == []
 
 
@@ -121,14 +115,7 @@ def test_a_header_is_patched_after_a_long_stream(mount: Mount, container: Contai
 def test_rsync_after_a_remount_sends_nothing(
     mount: Mount, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    source = tmp_path / "image"
-    source.write_bytes(data(12 * MiB))
-    os.utime(source, (0, 1_234_567_890.5))
-    run("rsync", "-a", source, mount / "swift" / "")
-    mount.remount()
-    proxy.requests.clear()
-    assert ">f" not in run("rsync", "-ai", source, mount / "swift" / "")
-    assert os.stat(mount / "swift" / "image").st_mtime == 1_234_567_890.5
+    rsync_after_a_remount(mount, mount / "swift", tmp_path / "image", proxy)
     assert proxy.asked("PUT") == []
 
 
@@ -136,15 +123,13 @@ def test_rsync_after_a_remount_sends_nothing(
 def test_what_the_swift_command_uploads_is_read_and_removed(
     mount: Mount, container: Container, tmp_path: Path, kind: str
 ) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(data(7 * MiB))
-    os.utime(source, (0, 1_234_567_890.5))
+    source = dated(tmp_path / "source", data(7 * MiB))
     how = ["--segment-size", str(MiB), kind] if kind != "plain" else []
     _swift("upload", container.name, source, "--object-name", "image", *how)
     segments = Container(container.account, f"{container.name}_segments", make=False)
     assert len(segments.names()) == (7 if kind != "plain" else 0)
     assert os.stat(mount / "swift" / "image").st_size == 7 * MiB
-    assert os.stat(mount / "swift" / "image").st_mtime == 1_234_567_890.5
+    assert os.stat(mount / "swift" / "image").st_mtime == MTIME
     assert os.listdir(mount / "swift") == ["image"]
     assert (mount / "swift" / "image").read_bytes() == data(7 * MiB)
     run("rm", mount / "swift" / "image")
@@ -157,15 +142,13 @@ def test_what_storefs_writes_the_swift_command_downloads_and_deletes(
     mount: Mount, container: Container, tmp_path: Path, length: int
 ) -> None:
     bytes_ = data(length)
-    (mount / "swift" / "image").write_bytes(bytes_)
-    os.utime(mount / "swift" / "image", (0, 1_234_567_890.5))
+    dated(mount / "swift" / "image", bytes_)
     target = tmp_path / "target"
     _swift("download", container.name, "image", "-o", target)
     assert target.read_bytes() == bytes_
-    assert os.stat(target).st_mtime == 1_234_567_890.5
-    md5 = os.getxattr(mount / "swift" / "image", "user.storefs.md5").decode()
-    assert md5 == hashlib.md5(bytes_).hexdigest()
-    location = os.getxattr(mount / "swift" / "image", "user.storefs.location").decode()
+    assert os.stat(target).st_mtime == MTIME
+    assert attribute(mount / "swift" / "image", "md5") == md5(bytes_)
+    location = attribute(mount / "swift" / "image", "location")
     assert location == f"swift+config://ref1/{container.name}/image"
     _swift("delete", container.name, "image")
     assert container.names() == []
@@ -188,13 +171,7 @@ def test_mv_and_rm_are_the_server_s_work(
 def test_an_image_replaced_elsewhere_is_stale_and_never_a_mix(
     mount: Mount, container: Container
 ) -> None:
-    old, new = data(24 * MiB, 1), data(24 * MiB, 2)
-    container.put("image", old)
-    with open(mount / "swift" / "image", "rb", buffering=0) as image:
-        assert image.read(4096) == old[:4096]
-        container.put("image", new)
-        assert _failure(lambda: os.pread(image.fileno(), 4096, 20 * MiB)) == errno.ESTALE
-    await_true(lambda: (mount / "swift" / "image").read_bytes() == new, "the new image")
+    replaced(mount / "swift" / "image", lambda bytes_: container.put("image", bytes_))
 
 
 def test_holes_are_uploaded_once(mount: Mount, proxy: FaultProxy, container: Container) -> None:
@@ -209,11 +186,7 @@ def test_holes_are_uploaded_once(mount: Mount, proxy: FaultProxy, container: Con
 @pytest.fixture
 def short_tokens() -> Iterator[Container]:
     """A container behind Keystone, whose tokens live for 3 seconds."""
-    try:
-        container = Container(swift_client.keystone())
-    except ServerFailed as exc:
-        need("swift-keystone", False, str(exc))
-        raise
+    container = Container(needed("swift-keystone", swift_client.keystone))
     shared.keystone().limit_tokens(3)
     yield container
     shared.keystone().limit_tokens(3600)
@@ -221,10 +194,10 @@ def short_tokens() -> Iterator[Container]:
 
 
 def test_tokens_that_end_during_a_long_upload_and_a_long_read(
-    make_mount: MakeMount, short_tokens: Container
+    mount_store: MountStore, short_tokens: Container
 ) -> None:
     section = _section(short_tokens, swift_store_large_object_chunk_size=1)
-    mount = make_mount({"swift": "swift"}, sections={"swift": section}, default="swift")
+    mount = mount_store("swift:swift", section)
     pieces = [data(3 * MiB, number) for number in range(8)]
     with open(mount / "swift" / "image", "wb", buffering=0) as image:
         for piece in pieces:
@@ -240,43 +213,29 @@ def test_tokens_that_end_during_a_long_upload_and_a_long_read(
 
 
 class _Own:
-    """A Swift of the test's own, to be stopped."""
+    """A Swift of the test's own, whose proxy goes and comes back."""
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir()
-        try:
-            self.server = Swift(directory)
-            self.server.start()
-        except ServerFailed as exc:
-            need("swift-tempauth", False, str(exc))
-        account = swift_client.login_v1(self.server.auth_url, "test:tester", "testing")
-        self.container = Container(account)
-
-    def stop(self) -> None:
-        self.server.proxy.stop()
-
-    def start(self) -> None:
-        self.server.proxy.start(patience=60)
+    def __init__(self, server: Swift) -> None:
+        self.container = Container(swift_client.login_v1(server.auth_url, "test:tester", "testing"))
+        self.stop = server.proxy.stop
+        self.start = functools.partial(server.proxy.start, patience=60)
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[_Own]:
-    own = _Own(tmp_path / "server")
-    yield own
-    own.server.stop()
+    with needed_context("swift-tempauth", running(Swift, tmp_path / "server")) as server:
+        yield _Own(server)
 
 
 @pytest.fixture
-def own_mount(make_mount: MakeMount, own: _Own) -> Mount:
-    """Beside a file store, and patient: a proxy may take a while to start."""
-    section = _section(own.container, swift_store_retry_get_count=0)
-    return make_mount({"swift": "swift", "shared": "file"}, sections={"swift": section})
+def own_mount(mount_store: MountStore, own: _Own) -> Mount:
+    return mount_store("swift:swift", _section(own.container, swift_store_retry_get_count=0))
 
 
 @pytest.fixture
-def patient_mount(make_mount: MakeMount, own: _Own) -> Mount:
-    section = _section(own.container, swift_store_retry_get_count=10)
-    return make_mount({"swift": "swift"}, sections={"swift": section}, default="swift")
+def patient_mount(mount_store: MountStore, own: _Own) -> Mount:
+    """A proxy may take a while to start."""
+    return mount_store("swift:swift", _section(own.container, swift_store_retry_get_count=10))
 
 
 def test_a_proxy_that_is_restarted_in_the_middle_of_a_write_is_not_noticed(
@@ -314,28 +273,11 @@ def test_a_proxy_that_is_restarted_in_the_middle_of_a_read_is_not_noticed(
 def test_a_proxy_that_stops_in_the_middle_of_a_read(own_mount: Mount, own: _Own) -> None:
     bytes_ = data(40 * MiB)
     own.container.put("image", bytes_)
-    with open(own_mount / "swift" / "image", "rb", buffering=0) as image:
-        assert image.read(4096) == bytes_[:4096]
-        own.stop()
-        own_mount.expect_log("swift.*image")
-        assert _failure(image.readall) in UNREACHABLE
-        (own_mount / "shared" / "other").write_bytes(b"the file store goes on")
-        own.start()
-        assert os.pread(image.fileno(), 4096, 30 * MiB) == bytes_[30 * MiB : 30 * MiB + 4096]
-    assert (own_mount / "swift" / "image").read_bytes() == bytes_
+    stop_while_reading(own_mount, "swift", bytes_, own.stop, own.start)
 
 
 def test_a_proxy_that_stops_in_the_middle_of_a_write(own_mount: Mount, own: _Own) -> None:
-    own_mount.expect_log("swift.*image")
-    descriptor = os.open(own_mount / "swift" / "image", os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, data(12 * MiB))
-    await_true(own.container.segments, "a segment")
-    own.stop()
-    failed = [_failure(lambda: os.write(descriptor, data(12 * MiB)))]
-    failed.append(_failure(lambda: os.close(descriptor)))
-    assert {code for code in failed if code} <= UNREACHABLE
-    assert any(failed)
-    (own_mount / "shared" / "other").write_bytes(b"the file store goes on")
+    stop_while_writing(own_mount, "swift", 12 * MiB, own.container.segments, own.stop)
     own_mount.expect_log("segments stay until storefs starts again")
     await_true(
         lambda: own_mount.logged("segments stay until storefs starts again"), "the clean-up's end"
@@ -351,11 +293,7 @@ def test_a_proxy_that_stops_in_the_middle_of_a_write(own_mount: Mount, own: _Own
 def test_segments_of_a_storefs_that_was_killed_go_at_the_next_start(
     own_mount: Mount, own: _Own
 ) -> None:
-    descriptor = os.open(own_mount / "swift" / "image", os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, data(12 * MiB))
-    await_true(own.container.segments, "a segment")
-    own_mount.kill9()
-    assert _failure(lambda: os.close(descriptor)) in {0, errno.ENOTCONN, errno.ECONNABORTED}
+    kill_while_writing(own_mount, own_mount / "swift" / "image", 12 * MiB, own.container.segments)
     assert own.container.segments() != []
     own_mount.start()
     await_true(lambda: own.container.segments() == [], "the end of the segments")
@@ -363,25 +301,20 @@ def test_segments_of_a_storefs_that_was_killed_go_at_the_next_start(
 
 
 def test_a_proxy_that_is_down_at_the_start_does_not_stop_the_mount(
-    make_mount: MakeMount, own: _Own
+    mount_store: MountStore, own: _Own
 ) -> None:
     own.container.put("image", b"bytes")
     own.stop()
-    stores = {"swift": "swift", "shared": "file"}
-    mount = make_mount(stores, sections={"swift": _section(own.container)})
-    (mount / "shared" / "other").write_bytes(b"bytes")
-    mount.expect_log("Cannot connect")
-    assert _failure(lambda: os.listdir(mount / "swift")) in UNREACHABLE
+    mount = mount_store("swift:swift", _section(own.container))
+    assert fails_alone(mount, "swift", "Cannot connect") in UNREACHABLE
     own.start()
     assert (mount / "swift" / "image").read_bytes() == b"bytes"
 
 
 def test_bad_credentials_name_the_option_and_no_secret(
-    make_mount: MakeMount, container: Container
+    mount_store: MountStore, container: Container
 ) -> None:
-    section = _section(container, swift_store_key="wrong-word")
-    mount = make_mount({"swift": "swift", "shared": "file"}, sections={"swift": section})
-    mount.expect_log("check swift_store_user and swift_store_key")
-    assert _failure(lambda: os.listdir(mount / "swift")) == errno.EACCES
-    (mount / "shared" / "other").write_bytes(b"the file store goes on")
+    mount = mount_store("swift:swift", _section(container, swift_store_key="wrong-word"))
+    log = "check swift_store_user and swift_store_key"
+    assert fails_alone(mount, "swift", log) == errno.EACCES
     assert "wrong-word" not in mount.log_text

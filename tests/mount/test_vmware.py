@@ -2,35 +2,36 @@
 """A datastore as a directory: real images, other programs beside it, sessions that end."""
 
 import errno
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.images.collection import Images
-from tests.mount.conftest import MakeMount
+from tests.mount.conftest import MountStore
 from tests.mount.mounting import Mount
-from tests.mount.requirements import need
-from tests.mount.tools import MiB, await_true, data, run, sha512
-from tests.servers.process import ServerFailed
+from tests.mount.remote import (
+    UNREACHABLE,
+    fails_alone,
+    kill_while_writing,
+    replaced,
+    rsync_in,
+    rsync_sends_nothing,
+    shared_with,
+)
+from tests.mount.requirements import needed, needed_context
+from tests.mount.tools import MiB, await_true, data, failure, run, sha512
+from tests.servers.process import running
 from tests.servers.vcsim import DATASTORES, PASSWORD, ImageDirectory, Vcsim, vcsim
 from tests.servers.vsphere_gate import VsphereGate
-
-#: What a program may be told of a server that is gone.
-UNREACHABLE = {errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT}
 
 
 @pytest.fixture
 def images_there() -> ImageDirectory:
-    try:
-        return ImageDirectory(vcsim())
-    except ServerFailed as exc:
-        need("vmware", False, str(exc))
-        raise
+    return ImageDirectory(needed("vmware", vcsim))
 
 
 @pytest.fixture
@@ -51,19 +52,9 @@ def _section(images: ImageDirectory, host: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def mount(make_mount: MakeMount, images_there: ImageDirectory, gate: VsphereGate) -> Mount:
+def mount(mount_store: MountStore, images_there: ImageDirectory, gate: VsphereGate) -> Mount:
     """The datastore as the store ``esx``, through the gate."""
-    section = _section(images_there, gate.host)
-    return make_mount({"esx": "vmware"}, sections={"esx": section}, default="esx")
-
-
-def _failure(call: Callable[[], object]) -> int:
-    """The errno *call* fails with, 0 if it works."""
-    try:
-        call()
-    except OSError as exc:
-        return exc.errno or 0
-    return 0
+    return mount_store("esx:vmware", _section(images_there, gate.host))
 
 
 def _note(images: ImageDirectory, name: str) -> dict[str, str]:
@@ -80,14 +71,10 @@ def test_rsync_of_a_directory_of_images_is_one_upload_each(
     tmp_path: Path,
 ) -> None:
     source = tmp_path / "in"
-    source.mkdir()
-    for image in images.all:
-        run("cp", "--preserve=timestamps", image, source)
-    run("rsync", "-a", f"{source}/", f"{mount / 'esx'}/")
+    rsync_in(images, source, mount / "esx")
     sizes = [r.length for r in gate.asked("PUT", ".tmp?") if r.length]
     assert sorted(sizes) == sorted(os.stat(image).st_size for image in images.all)
     for image in images.all:
-        assert sha512(mount / "esx" / image.name) == sha512(image)
         note = _note(images_there, image.name)
         assert note["os_hash_value"] == sha512(image)
         assert int(note["mtime_ns"]) == os.stat(source / image.name).st_mtime_ns
@@ -96,21 +83,13 @@ def test_rsync_of_a_directory_of_images_is_one_upload_each(
     assert set(os.listdir(mount / "esx")) == names
     mount.remount()
     gate.requests.clear()
-    assert ">f" not in run("rsync", "-ai", f"{source}/", f"{mount / 'esx'}/")
+    rsync_sends_nothing(source, mount / "esx")
     assert gate.asked("PUT") == []
     assert PASSWORD not in mount.log_text
 
 
 def test_what_other_programs_put_there_shows_up(mount: Mount, images_there: ImageDirectory) -> None:
-    theirs, ours = data(3 * MiB, 1), data(11 * MiB, 2)
-    images_there.put("theirs", theirs)
-    assert os.listdir(mount / "esx") == ["theirs"]
-    assert (mount / "esx" / "theirs").read_bytes() == theirs
-    (mount / "esx" / "ours").write_bytes(ours)
-    assert images_there.path("ours").read_bytes() == ours
-    md5 = os.getxattr(mount / "esx" / "ours", "user.storefs.md5").decode()
-    assert md5 == hashlib.md5(ours).hexdigest()
-    location = os.getxattr(mount / "esx" / "ours", "user.storefs.location").decode()
+    location = shared_with(mount / "esx", images_there.put, images_there.get)
     assert location.endswith(f"/{images_there.name}/ours?dcPath=DC0&dsName=LocalDS_0")
 
 
@@ -135,13 +114,7 @@ def test_df_tells_the_datastore_s_space(mount: Mount) -> None:
 def test_an_image_replaced_elsewhere_is_stale_and_never_a_mix(
     mount: Mount, images_there: ImageDirectory
 ) -> None:
-    old, new = data(24 * MiB, 1), data(24 * MiB, 2)
-    images_there.put("image", old)
-    with open(mount / "esx" / "image", "rb", buffering=0) as image:
-        assert image.read(4096) == old[:4096]
-        images_there.put("image", new)
-        assert _failure(lambda: os.pread(image.fileno(), 4096, 20 * MiB)) == errno.ESTALE
-    await_true(lambda: (mount / "esx" / "image").read_bytes() == new, "the new image")
+    replaced(mount / "esx" / "image", lambda bytes_: images_there.put("image", bytes_))
 
 
 def test_a_session_that_ends_is_not_noticed(
@@ -161,11 +134,7 @@ def test_a_session_that_ends_is_not_noticed(
 def test_a_mount_that_is_killed_leaves_nothing_after_the_next_start(
     mount: Mount, images_there: ImageDirectory
 ) -> None:
-    descriptor = os.open(mount / "esx" / "image", os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, data(12 * MiB))
-    await_true(images_there.files, "an upload")
-    mount.kill9()
-    _failure(lambda: os.close(descriptor))
+    kill_while_writing(mount, mount / "esx" / "image", 12 * MiB, images_there.files)
     assert images_there.files() != []
     mount.start()
     assert os.listdir(mount / "esx") == []
@@ -175,30 +144,21 @@ def test_a_mount_that_is_killed_leaves_nothing_after_the_next_start(
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Vcsim]:
     """A simulator of the test's own, to be stopped; it forgets what it held."""
-    (tmp_path / "vcsim").mkdir()
-    try:
-        server = Vcsim(tmp_path / "vcsim")
-        server.start()
-    except ServerFailed as exc:
-        need("vmware", False, str(exc))
-        raise
-    yield server
-    server.stop()
+    with needed_context("vmware", running(Vcsim, tmp_path / "vcsim")) as server:
+        yield server
 
 
 def test_a_server_that_stops_fails_alone_and_is_used_again_when_it_is_back(
-    make_mount: MakeMount, own: Vcsim
+    mount_store: MountStore, own: Vcsim
 ) -> None:
     there = ImageDirectory(own)
     there.put("image", data(40 * MiB))
-    mount = make_mount(
-        {"esx": "vmware", "shared": "file"}, sections={"esx": _section(there, own.host)}
-    )
+    mount = mount_store("esx:vmware", _section(there, own.host))
     with open(mount / "esx" / "image", "rb", buffering=0) as image:
         assert image.read(4096) == data(40 * MiB)[:4096]
         own.stop()
         mount.expect_log("esx.*image")
-        assert _failure(image.readall) in UNREACHABLE
+        assert failure(image.readall) in UNREACHABLE
     (mount / "shared" / "other").write_bytes(b"the file store goes on")
     own.start()
     (mount / "esx" / "again").write_bytes(b"again")
@@ -206,10 +166,8 @@ def test_a_server_that_stops_fails_alone_and_is_used_again_when_it_is_back(
 
 
 def test_a_store_that_cannot_be_is_told_and_the_others_are_mounted(
-    make_mount: MakeMount, tmp_path: Path
+    mount_store: MountStore,
 ) -> None:
-    section = {"vmware_server_host": "https://vcenter.example.org"}
-    mount = make_mount({"esx": "vmware", "shared": "file"}, sections={"esx": section})
-    mount.expect_log("vmware_server_host is a host or host:port")
-    (mount / "shared" / "other").write_bytes(b"bytes")
-    assert _failure(lambda: os.listdir(mount / "esx")) == errno.EIO
+    mount = mount_store("esx:vmware", {"vmware_server_host": "https://vcenter.example.org"})
+    log = "vmware_server_host is a host or host:port"
+    assert fails_alone(mount, "esx", log) == errno.EIO

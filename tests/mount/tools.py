@@ -61,9 +61,27 @@ def data(length: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(length)
 
 
+def attribute(path: Path, name: str) -> str:
+    """What storefs says of an image in the extended attribute ``user.storefs.NAME``."""
+    return os.getxattr(path, f"user.storefs.{name}").decode()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
 def sha512(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha512").hexdigest()
+
+
+def failure(call: Callable[[], object]) -> int:
+    """The errno *call* fails with, 0 if it works."""
+    try:
+        call()
+    except OSError as exc:
+        return exc.errno or 0
+    return 0
 
 
 def await_true(condition: Callable[[], object], what: str) -> None:

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another program at the tests' Cinder: makes images as Glance does, and looks behind storefs."""
 
+import contextlib
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from tests.servers import shared
 from tests.servers.cinder import POOL, Cinder
+from tests.servers.process import ServerFailed
 
 PASSWORD = "glance-secret-word"
 
@@ -16,12 +19,15 @@ _PATIENCE = 60
 
 
 class Project:
-    """A project of its own, so that there is nothing in it but the test's volumes."""
+    """A project of its own: there is nothing in it but the test's volumes; `ServerFailed`."""
 
     def __init__(self, cinder: Cinder, kind: str = "rbd") -> None:
-        from cinderclient import client
-        from keystoneauth1 import session
-        from keystoneauth1.identity import v3
+        try:
+            from cinderclient import client
+            from keystoneauth1 import session
+            from keystoneauth1.identity import v3
+        except ImportError as exc:
+            raise ServerFailed(f"Cinder's client is missing, see bootstrap cinder: {exc}") from exc
 
         self.cinder = cinder
         self.kind = kind
@@ -148,6 +154,15 @@ class Project:
     def image(self, volume_id: str) -> "_Image":
         """The volume's RBD image, past Cinder."""
         return _Image(self.cinder, f"volume-{volume_id}")
+
+
+@contextlib.contextmanager
+def own_project() -> Iterator[Project]:
+    """A project at the tests' Cinder in which nothing may stay attached or unpublished."""
+    project = Project(shared.cinder())
+    yield project
+    assert project.attachments() == []
+    assert project.unpublished() == []
 
 
 class _Image:

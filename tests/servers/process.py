@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 
 class ServerFailed(Exception):
@@ -81,6 +82,29 @@ class Process:
             self._child.kill()
             self._child.wait()
         self._child = None
+
+
+class Server(Protocol):
+    """What can be started, which may fail with `ServerFailed`, and stopped, and again."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Server)
+
+
+@contextlib.contextmanager
+def running(make: Callable[[pathlib.Path], S], directory: pathlib.Path) -> Iterator[S]:
+    """What *make* makes of the new *directory*, started, and stopped at the end; `ServerFailed`."""
+    directory.mkdir()
+    server = make(directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _listens(port: int) -> bool:

@@ -98,6 +98,9 @@ class ImageDirectory:
         os.utime(other, (self._mtime, self._mtime))
         other.rename(path)
 
+    def get(self, name: str) -> bytes:
+        return self.path(name).read_bytes()
+
     def files(self) -> list[str]:
         """The names of all files, in all datastores."""
         directories = [self.path("", datastore) for datastore in DATASTORES]

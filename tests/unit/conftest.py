@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration from text, packages from source, and a scheme map of one's own."""
+"""A configuration from text, packages from source, a scheme map and a state of one's own."""
 
 import pathlib
 import textwrap
@@ -21,6 +21,14 @@ def scheme_map(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(location, "SCHEME_TO_CLS_BACKEND_MAP", {})
     yield
     multi_backend.close_stores()
+
+
+@pytest.fixture
+def state(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Where drivers keep their state, and child processes: the test's own, not made yet."""
+    directory = tmp_path / "state"
+    monkeypatch.setenv("STATE_DIRECTORY", str(directory))
+    return directory
 
 
 @pytest.fixture

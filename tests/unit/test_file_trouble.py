@@ -14,8 +14,9 @@ import pytest
 from storefs import exceptions
 from storefs.drivers import file_publish
 from storefs.drivers.file import FileDriver
-from tests.contract.harness import configured, required
+from tests.contract.harness import configured
 from tests.contract.images import add, listed, pattern, read, write
+from tests.mount.requirements import need_root
 
 PART = 4 << 20
 
@@ -30,10 +31,7 @@ def _driver(path: pathlib.Path, **options: Any) -> Any:
 @pytest.fixture
 def small_disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     """An ext4 of its own, with some 12 MB free."""
-    if os.geteuid() != 0:
-        if required("root"):
-            pytest.fail("root is required by STOREFS_REQUIRE")
-        pytest.skip("mounting a file system takes root")
+    need_root()
     image, mountpoint = tmp_path / "disk", tmp_path / "mnt"
     mountpoint.mkdir()
     subprocess.run(["mke2fs", "-q", "-t", "ext4", image, "16M"], check=True)

@@ -8,7 +8,7 @@ import pytest
 
 from storefs.drivers.cinder import CinderDriver
 from storefs.drivers.cinder_catalog import Catalog
-from tests.contract.harness import configured
+from tests.contract.harness import making
 from tests.unit.cinder.fakes import FakeCinder, attacher
 
 
@@ -20,17 +20,13 @@ def cinder() -> FakeCinder:
 @pytest.fixture
 def make_driver(cinder: FakeCinder) -> Iterator[Callable[..., Any]]:
     """``make_driver(**options)``: its API, its host and its journal are the fake's."""
-    made = []
 
-    def make(**options: Any) -> Any:
-        driver = configured(CinderDriver, **options)
+    def over_the_fake(driver: Any, **options: Any) -> Any:
         given: Any = cinder
         works = attacher(cinder, **options)
         catalog = Catalog(given, given, driver._shares, driver._known, driver._names)
         driver._hands = type("Hands", (), {"attacher": works, "catalog": catalog})
-        made.append(driver)
         return driver
 
-    yield make
-    for driver in made:
-        driver.close()
+    with making(CinderDriver) as make:
+        yield lambda **options: over_the_fake(make(**options), **options)

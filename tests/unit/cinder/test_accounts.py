@@ -2,6 +2,7 @@
 """Who asks: an application credential, or the callers of Glance's API, at a real Keystone."""
 
 import contextlib
+import pathlib
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -12,11 +13,9 @@ from storefs import exceptions
 from storefs.drivers.cinder import CinderDriver
 from tests.contract.harness import configured
 from tests.contract.images import add, listed, read
-from tests.mount.requirements import need
+from tests.mount.requirements import needed_context
 from tests.mount.tools import await_true
-from tests.servers import shared
-from tests.servers.cinder_client import PASSWORD, Project
-from tests.servers.process import ServerFailed
+from tests.servers.cinder_client import PASSWORD, Project, own_project
 
 SERVICE = (
     "cinder_store_auth_address",
@@ -27,19 +26,9 @@ SERVICE = (
 
 
 @pytest.fixture
-def project(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Project]:
-    state = tmp_path_factory.mktemp("state")
-    monkeypatch.setattr("storefs.drivers.cinder.state_directory", lambda: state)
-    try:
-        project = Project(shared.cinder())
-    except (ServerFailed, ImportError) as exc:
-        need("cinder", False, str(exc))
-        raise
-    yield project
-    assert project.attachments() == []
-    assert project.unpublished() == []
+def project(state: pathlib.Path) -> Iterator[Project]:
+    with needed_context("cinder", own_project()) as project:
+        yield project
 
 
 def _callers(project: Project, **more: Any) -> Any:

@@ -3,7 +3,6 @@
 
 import contextlib
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from storefs import exceptions
 from storefs.drivers.cinder_sharing import Shares
 from tests.conftest import ExpectLog
+from tests.mount.tools import await_true
 from tests.unit.cinder.fakes import FakeCinder, attacher
 
 
@@ -20,10 +20,7 @@ def volume(cinder: FakeCinder) -> str:
 
 
 def _await_detached(cinder: FakeCinder) -> None:
-    deadline = time.monotonic() + 60
-    while cinder.held:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    await_true(lambda: not cinder.held, "the end of the attachments")
 
 
 def test_many_at_once_attach_once(cinder: FakeCinder, volume: str) -> None:

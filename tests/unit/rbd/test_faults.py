@@ -16,20 +16,16 @@ from storefs.drivers.rbd import RbdDriver
 from storefs.drivers.rbd_io import MiB
 from tests.contract.harness import configured
 from tests.contract.images import add, listed, pattern, read, write
-from tests.servers.process import ServerFailed
+from tests.mount.requirements import needed_context
+from tests.mount.tools import await_true
 from tests.servers.rbd_pool import RbdPool, own_pool
 from tests.unit.rbd.conftest import Make
-from tests.unit.rbd.test_writer import await_true
 
 
 @pytest.fixture
 def own(tmp_path: pathlib.Path) -> Iterator[RbdPool]:
     """A Ceph that may be stopped."""
-    with contextlib.ExitStack() as stack:
-        try:
-            own = stack.enter_context(own_pool(tmp_path / "ceph"))
-        except ServerFailed as exc:
-            pytest.skip(str(exc))
+    with needed_context("rbd", own_pool(tmp_path / "ceph")) as own:
         yield own
 
 
@@ -69,7 +65,7 @@ def test_a_write_an_osd_does_not_answer_fails_and_leaves_nothing(
         writer.pwrite(memoryview(pattern(8 * MiB)), 8 * MiB)
     writer.abort()
     own.osd_back()
-    await_true(lambda: own.names() == [])
+    await_true(lambda: own.names() == [], "an empty pool")
     add(impatient, "image", b"again")
     assert own.get("image") == b"again"
 
@@ -88,7 +84,7 @@ def test_monitors_that_are_away_are_not_missed_by_who_is_connected(
         late.stat(late.locate("image"))
     own.ceph.mon.start()
     assert late.stat(late.locate("image")).size == len(data)
-    await_true(lambda: _is_counted(impatient))  # the manager reports every few seconds
+    await_true(lambda: _is_counted(impatient), "the manager's report")  # every few seconds
     late.close()
 
 
@@ -119,7 +115,7 @@ def test_a_client_that_is_shut_out_connects_again(driver: RbdDriver, images: Rbd
     address = connection.handle.get_addrs().partition(" ")[0]
     images.command("osd", "blocklist", "add", address)
     try:
-        await_true(lambda: _reconnected(driver, connection))
+        await_true(lambda: _reconnected(driver, connection), "another connection")
         assert read(driver, "image") == data
         add(driver, "other", b"bytes")
         assert listed(driver) == {"image": len(data), "other": 5}
@@ -157,7 +153,7 @@ def test_who_waits_for_a_connection_that_fails_does_not_wait_as_long_again(
     def connect() -> None:
         attempts.append(1)
         others.extend(pool.submit(driver.stat, driver.locate("image")) for _ in range(8))
-        await_true(lambda: all(future.running() for future in others))
+        await_true(lambda: all(future.running() for future in others), "the others")
         # Running, they have only the lock before them.
         time.sleep(0.5)
         raise exceptions.TimeoutError(timeout=1)

@@ -3,11 +3,6 @@
 
 import functools
 import itertools
-import pathlib
-import subprocess
-import sys
-import textwrap
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,15 +15,10 @@ from storefs.drivers.rbd import RbdDriver
 from storefs.drivers.rbd_io import MiB
 from storefs.drivers.rbd_target import RbdTarget
 from tests.contract.images import add, listed, parts_of, pattern, read, write
+from tests.mount.tools import await_true
 from tests.servers.rbd_pool import RbdPool
+from tests.unit.child import kill_in_the_middle
 from tests.unit.rbd.conftest import Make
-
-
-def await_true(what: Any) -> None:
-    end = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("told", [None, 5, 100 * MiB])
@@ -121,13 +111,13 @@ def test_a_full_pool_is_told_and_nothing_is_left(driver: RbdDriver, images: RbdP
     try:
         with pytest.raises(exceptions.StorageFull, match="quota"):
             _add_for_ever(driver)
-        await_true(lambda: driver.capacity().free == 0)
+        await_true(lambda: driver.capacity().free == 0, "a full pool")
         assert [name for name in images.names() if name not in ("image", "next")] == []
         driver.delete(driver.locate("image"))
         assert "image" not in images.names()
     finally:
         images.command("osd", "pool", "set-quota", "images", "max_bytes", "0")
-    await_true(lambda: driver.capacity().free > 0)
+    await_true(lambda: driver.capacity().free > 0, "free space")
     images.clear()
 
     def room() -> bool:
@@ -137,52 +127,25 @@ def test_a_full_pool_is_told_and_nothing_is_left(driver: RbdDriver, images: RbdP
             return False
         return True
 
-    await_true(room)
+    await_true(room, "room again")
 
-
-#: A process that is killed in the middle: it writes what it is told, and waits.
-_VICTIM = """
-import sys
-from storefs.drivers import rbd
-import pathlib
-rbd.state_directory = lambda: pathlib.Path({state!r})
-from tests.contract.harness import configured
-from tests.contract.images import pattern, write
-driver = configured(rbd.RbdDriver, **{options!r})
-{work}
-print("ready", flush=True)
-sys.stdin.read()
-"""
 
 _UPLOAD = """
 writer = driver.create(driver.locate("image"), None)
 write(writer, pattern(20 * 2**20))
+ready()
 """
 
 
-def _kill_in_the_middle(images: RbdPool, state: pathlib.Path, work: str) -> None:
-    text = textwrap.dedent(_VICTIM).format(state=str(state), options=images.options, work=work)
-    victim = subprocess.Popen(
-        [sys.executable, "-c", text],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=pathlib.Path(__file__).parents[3],
-    )
-    assert victim.stdout is not None
-    assert victim.stdout.readline() == b"ready\n"
-    victim.kill()
-    victim.communicate()
-
-
 def test_an_upload_that_was_killed_is_removed_at_the_next_start(
-    images: RbdPool, make: Make, state: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    images: RbdPool, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storefs.drivers.rbd_target._AGAIN", 0.2)
     monkeypatch.setattr("storefs.drivers.rbd_target._BUSY", 200)
-    _kill_in_the_middle(images, state, _UPLOAD)
+    kill_in_the_middle(RbdDriver, images.options, _UPLOAD)
     assert [name.startswith(".storefs-upload-") for name in images.names()] == [True]
     make()
-    await_true(lambda: images.names() == [])
+    await_true(lambda: images.names() == [], "an empty pool")
 
 
 _EXCHANGE = """
@@ -193,48 +156,42 @@ real = RbdTarget._rename
 def halt(self, pool, source, target):
     real(self, pool, source, target)
     if target.startswith(".storefs-replaced"):
-        print("ready", flush=True)
-        sys.stdin.read()
+        ready()
 RbdTarget._rename = halt
 writer.commit(3)
 """
 
 
 def test_an_exchange_that_was_killed_between_its_renames_is_taken_back(
-    images: RbdPool, make: Make, state: pathlib.Path
+    images: RbdPool, make: Make
 ) -> None:
     driver = make()
     add(driver, "image", b"old")
-    _kill_in_the_middle(images, state, _EXCHANGE)
+    kill_in_the_middle(RbdDriver, images.options, _EXCHANGE)
     assert "image" not in images.names()
     again = make()
-    await_true(lambda: images.names() == ["image"])
+    await_true(lambda: images.names() == ["image"], "the image's name")
     assert read(again, "image") == b"old"
 
 
 _DELETE = """
 from storefs.drivers.rbd_target import RbdTarget
 def halt(self, pool, name, image_id):
-    print("ready", flush=True)
-    sys.stdin.read()
+    ready()
 RbdTarget.discard = halt
 driver.delete(driver.locate("image"))
 """
 
 
-def test_a_deletion_that_was_killed_is_finished(
-    images: RbdPool, make: Make, state: pathlib.Path
-) -> None:
+def test_a_deletion_that_was_killed_is_finished(images: RbdPool, make: Make) -> None:
     add(make(), "image", pattern(9 * MiB))
-    _kill_in_the_middle(images, state, _DELETE)
+    kill_in_the_middle(RbdDriver, images.options, _DELETE)
     assert [name.startswith(".storefs-deleted-") for name in images.names()] == [True]
     make()
-    await_true(lambda: images.names() == [])
+    await_true(lambda: images.names() == [], "an empty pool")
 
 
-def test_what_runs_elsewhere_is_not_touched(
-    images: RbdPool, make: Make, state: pathlib.Path
-) -> None:
+def test_what_runs_elsewhere_is_not_touched(images: RbdPool, make: Make) -> None:
     first = make()
     writer = first.create(first.locate("image"), None)
     write(writer, b"bytes")

@@ -3,16 +3,10 @@
 
 import hashlib
 import io
-import json
 import os
 import pathlib
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -23,8 +17,10 @@ from storefs.drivers.s3_uploads import upload_journal
 from storefs.drivers.s3_writer import S3Writer
 from storefs.upload import Upload
 from tests.contract.images import add, parts_of, pattern, read, write
+from tests.mount.tools import await_true
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.s3_client import Bucket
+from tests.unit.child import in_the_middle, kill_in_the_middle
 from tests.unit.s3.conftest import Make
 
 MiB = 1024 * 1024
@@ -269,59 +265,25 @@ def test_an_mtime_no_one_can_read_is_the_server_s(driver: S3Driver, bucket: Buck
     assert abs(driver.stat(driver.locate("image")).mtime_ns / 1e9 - time.time()) < 60
 
 
-_WRITER = textwrap.dedent("""
-    import json, pathlib, sys, time
-    from storefs.drivers import s3
-    from tests.contract.harness import configured
-    s3.state_directory = lambda: pathlib.Path(sys.argv[2])
-    driver = configured(s3.S3Driver, **json.loads(sys.argv[1]))
-    writer = driver.create(driver.locate(sys.argv[3]), None)
-    part = memoryview(bytes(writer.part_size(0)))
-    writer.pwrite(part, 0)
-    writer.pwrite(part, len(part))
-    print("begun", flush=True)
-    time.sleep(600)
-""")
+_UPLOAD = """
+writer = driver.create(driver.locate({name!r}), None)
+write(writer, bytes(2 * writer.part_size(0)))
+ready()
+"""
 
 
-def _writer(bucket: Bucket, state: pathlib.Path, name: str) -> subprocess.Popen[str]:
-    options = json.dumps({**bucket.options, "s3_store_large_object_chunk_size": 5})
-    child = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, options, str(state), name],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "begun\n"
-    return child
-
-
-def _until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_what_a_killed_storefs_left_is_ended_and_nothing_else(
-    bucket: Bucket, make: Make, tmp_path: pathlib.Path
-) -> None:
-    dead, alive = (_writer(bucket, tmp_path / "state", name) for name in ("dead", "alive"))
+def test_what_a_killed_storefs_left_is_ended_and_nothing_else(bucket: Bucket, make: Make) -> None:
+    options = {**bucket.options, "s3_store_large_object_chunk_size": 5}
     elsewhere = bucket.client.create_multipart_upload(Bucket=bucket.name, Key="elsewhere")
-    try:
-        dead.send_signal(signal.SIGKILL)
-        dead.wait()
+    with in_the_middle(S3Driver, options, _UPLOAD.format(name="alive")):
+        kill_in_the_middle(S3Driver, options, _UPLOAD.format(name="dead"))
         assert sorted(bucket.uploads()) == ["alive", "dead", "elsewhere"]
         make()
-        _until(lambda: "dead" not in bucket.uploads())
+        await_true(lambda: "dead" not in bucket.uploads(), "the end of the dead one's upload")
         assert sorted(bucket.uploads()) == ["alive", "elsewhere"]
-    finally:
-        for child in (dead, alive):
-            child.kill()
-            child.communicate()
-        bucket.client.abort_multipart_upload(
-            Bucket=bucket.name, Key="elsewhere", UploadId=elsewhere["UploadId"]
-        )
+    bucket.client.abort_multipart_upload(
+        Bucket=bucket.name, Key="elsewhere", UploadId=elsewhere["UploadId"]
+    )
 
 
 def test_a_store_starts_while_the_server_is_down_and_cleans_up_later(
@@ -339,7 +301,7 @@ def test_a_store_starts_while_the_server_is_down_and_cleans_up_later(
         second.stat(second.locate("image"))
     assert bucket.uploads() == ["image"]
     down.times = 0
-    _until(lambda: second._journal.sweep() or not bucket.uploads())
+    await_true(lambda: second._journal.sweep() or not bucket.uploads(), "the upload's end")
     assert list((tmp_path / "state").iterdir()) == []
 
 
@@ -379,7 +341,9 @@ def test_an_upload_whose_name_was_never_learnt_is_ended(
         os._exit(0)
     os.waitpid(child, 0)
     second = make()
-    _until(lambda: second._journal.sweep() or lost not in _upload_ids(bucket))
+    await_true(
+        lambda: second._journal.sweep() or lost not in _upload_ids(bucket), "the lost one's end"
+    )
     assert set(_upload_ids(bucket)) == {others, elsewhere}
     for key, upload in (("image", others), ("image2", elsewhere)):
         bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=upload)

@@ -11,7 +11,7 @@ import pytest
 
 from storefs.drivers.sheepdog import SheepdogDriver
 from storefs.drivers.sheepdog_cluster import Settings
-from tests.contract.harness import configured
+from tests.contract.harness import making
 from tests.servers.sheep import Sheep
 from tests.servers.sheep_client import SheepClient
 
@@ -33,34 +33,21 @@ def client(sheep: Sheep) -> Iterator[SheepClient]:
 
 @pytest.fixture
 def make_driver(
-    sheep: Sheep, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    sheep: Sheep, state: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeDriver]:
     """``make_driver(option=value, ...)``: one over the fake, with short time-outs and waits."""
-    directory = tmp_path / "state"
-    monkeypatch.setattr("storefs.drivers.sheepdog_sites.state_directory", lambda: directory)
     monkeypatch.setattr(
         "storefs.drivers.sheepdog_sites.Settings",
         functools.partial(Settings, back_off=(0.01, 0.01)),
     )
-    made = []
-
-    def make(**options: Any) -> Any:
-        given = {
-            "address": sheep.host,
-            "port": sheep.port,
-            "connect_timeout": 5.0,
-            "timeout": 20.0,
-            **options,
-        }
-        driver = configured(
-            SheepdogDriver, **{f"sheepdog_store_{name}": value for name, value in given.items()}
-        )
-        made.append(driver)
-        return driver
-
-    yield make
-    for driver in made:
-        driver.close()
+    given = {
+        "sheepdog_store_address": sheep.host,
+        "sheepdog_store_port": sheep.port,
+        "sheepdog_store_connect_timeout": 5.0,
+        "sheepdog_store_timeout": 20.0,
+    }
+    with making(SheepdogDriver, **given) as make:
+        yield lambda **options: make(**{f"sheepdog_store_{n}": v for n, v in options.items()})
 
 
 @pytest.fixture

@@ -2,22 +2,21 @@
 """Publication step by step: what other hosts see, what fails, what a killed storefs leaves."""
 
 import contextlib
-import os
-import pathlib
 import signal
 import subprocess
-import sys
 import threading
 from typing import Any
 
 import pytest
 
 from storefs import exceptions
+from storefs.drivers.sheepdog import SheepdogDriver
 from storefs.drivers.sheepdog_names import hidden_name, is_hidden, vdi_hash
 from tests.contract.images import add, listed, pattern, read, write
 from tests.servers import sheep_cluster as fake
 from tests.servers.sheep import Sheep
 from tests.servers.sheep_client import SheepClient, SheepError
+from tests.unit.child import TREE, program
 from tests.unit.sheepdog.conftest import MakeDriver
 
 MiB = 1024 * 1024
@@ -261,16 +260,8 @@ def test_other_sizes_of_objects(
 
 
 _KILLED = """
-import os, pathlib, sys
-import storefs.drivers.sheepdog_sites as sites
-from storefs.drivers import sheepdog_publish, sheepdog_vdis
-from storefs.drivers.sheepdog import SheepdogDriver
-from tests.contract.harness import configured
-from tests.contract.images import pattern, write
-port, state, step, replace = int(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]
-sites.state_directory = lambda: state
-driver = configured(SheepdogDriver, sheepdog_store_port=port)
-writer = driver.create(driver.locate("image"), None, replace=replace == "replace")
+step = sys.argv[1]
+writer = driver.create(driver.locate("image"), None, replace=sys.argv[2] == "replace")
 write(writer, pattern(9 * 1024 * 1024))
 vdis, die = driver._own.vdis, lambda *a, **k: os.kill(os.getpid(), 9)
 if step == "written":
@@ -291,15 +282,13 @@ writer.commit(9 * 1024 * 1024)
 @pytest.mark.parametrize("replace", ["replace", "add"])
 @pytest.mark.parametrize("step", ["written", "object", "reserved", "named", "published"])
 def test_what_a_killed_storefs_left_is_gone_at_the_next_start(
-    make_driver: MakeDriver, sheep: Sheep, tmp_path: pathlib.Path, step: str, replace: str
+    make_driver: MakeDriver, sheep: Sheep, step: str, replace: str
 ) -> None:
     first = make_driver()
     if replace == "replace":
         add(first, "image", b"old")
-    state = tmp_path / "state"
-    command = [sys.executable, "-c", _KILLED, str(sheep.port), str(state), step, replace]
-    tree = pathlib.Path(__file__).parents[3]
-    killed = subprocess.run(command, cwd=tree, timeout=60, env={**os.environ, "PYTHONPATH": "."})
+    command = program(SheepdogDriver, {"sheepdog_store_port": sheep.port}, _KILLED)
+    killed = subprocess.run([*command, step, replace], cwd=TREE, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     second = make_driver()
     second._own.leavings.journal.sweep()

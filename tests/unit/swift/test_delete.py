@@ -10,11 +10,12 @@ from storefs.drivers.swift import SwiftDriver
 from storefs.drivers.swift_options import MB
 from tests.conftest import ExpectLog
 from tests.contract.images import add, pattern, read
+from tests.mount.requirements import needed
 from tests.mount.tools import await_true
 from tests.servers import swift_client
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.swift_client import Container
-from tests.unit.swift.conftest import Make, _needed
+from tests.unit.swift.conftest import Make
 
 
 def _delete(driver: SwiftDriver, name: str = "image") -> None:
@@ -90,7 +91,7 @@ def test_segments_that_stay_are_told_and_removed_at_the_next_start(
 @pytest.mark.parametrize("server", ["tempauth", "rgw"])
 @pytest.mark.parametrize("kind", ["ours", "static", "dynamic", "plain"])
 def test_a_copy_shares_nothing_with_what_was_copied(make: Make, server: str, kind: str) -> None:
-    account = _needed(getattr(swift_client, server), f"swift-{server}")
+    account = needed(f"swift-{server}", getattr(swift_client, server))
     container = Container(account)
     driver = make(**container.options)
     data = pattern(2 * MB)
@@ -117,7 +118,7 @@ def test_a_copy_shares_nothing_with_what_was_copied(make: Make, server: str, kin
 
 
 def test_ceph_deletes_what_others_made_of_segments(make: Make) -> None:
-    container = Container(_needed(swift_client.rgw, "swift-rgw"))
+    container = Container(needed("swift-rgw", swift_client.rgw))
     driver = make(**container.options)
     container.put_static("image", [b"one", b"two"])
     assert read(driver, "image") == b"onetwo"

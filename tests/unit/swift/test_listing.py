@@ -15,10 +15,11 @@ from storefs.drivers.swift import SwiftDriver
 from storefs.drivers.swift_listing import parse_time
 from storefs.drivers.swift_options import MB
 from tests.contract.images import add, listed, pattern, read
+from tests.mount.requirements import needed
 from tests.servers import shared, swift_client
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.swift_client import Account, Container
-from tests.unit.swift.conftest import Make, _needed
+from tests.unit.swift.conftest import Make
 
 RGW = "swift-rgw"
 
@@ -27,8 +28,8 @@ RGW = "swift-rgw"
 def account(request: pytest.FixtureRequest) -> Account:
     """They list large objects in different ways."""
     if request.param == "rgw":
-        return _needed(swift_client.rgw, RGW)
-    return _needed(swift_client.tempauth, "swift-tempauth")
+        return needed(RGW, swift_client.rgw)
+    return needed("swift-tempauth", swift_client.tempauth)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from storefs import exceptions
 from storefs.drivers.swift import SwiftDriver
 from storefs.drivers.swift_options import MB
 from tests.contract.images import add, pattern, read
+from tests.mount.requirements import needed
 from tests.servers import shared, swift_client
 from tests.servers.swift_client import Container
-from tests.unit.swift.conftest import Make, _needed
+from tests.unit.swift.conftest import Make
 
 Context = types.SimpleNamespace
 
@@ -36,7 +37,7 @@ def _context(user: str, password: str, project: str) -> Context:
 @pytest.fixture
 def names() -> Iterator[Any]:
     """A prefix for containers; those of anna and bert go at the end."""
-    _needed(swift_client.keystone, "swift-keystone")
+    needed("swift-keystone", swift_client.keystone)
     keystone = shared.keystone()
     for user in ("anna", "bert"):
         keystone.add_user(user, f"{user}-pass", f"{user}s")
@@ -61,7 +62,7 @@ def bert(names: str) -> Context:
 @pytest.fixture
 def store(make: Make, names: str) -> SwiftDriver:
     """Its own user is demo."""
-    options = {**_needed(swift_client.keystone, "swift-keystone").options}
+    options = {**needed("swift-keystone", swift_client.keystone).options}
     return make(**options, swift_store_container=names, swift_store_multi_tenant=True)
 
 
@@ -121,7 +122,7 @@ def test_acls_let_a_second_user_in(store: SwiftDriver, anna: Context, bert: Cont
 def test_admin_tenants_may_write_from_the_start(
     make: Make, names: str, anna: Context, bert: Context
 ) -> None:
-    options = _needed(swift_client.keystone, "swift-keystone").options
+    options = needed("swift-keystone", swift_client.keystone).options
     store = make(
         **options,
         swift_store_container=names,
@@ -176,7 +177,7 @@ def test_a_trust_lasts_for_one_operation(store: SwiftDriver, anna: Context) -> N
 
 
 def test_without_trusts_the_caller_s_token_is_used(make: Make, names: str, anna: Context) -> None:
-    options = _needed(swift_client.keystone, "swift-keystone").options
+    options = needed("swift-keystone", swift_client.keystone).options
     store = make(
         **options,
         swift_store_container=names,

@@ -3,13 +3,12 @@
 
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from storefs.drivers.vmware import VmwareDriver
-from tests.contract.harness import configured, required
-from tests.servers.process import ServerFailed
+from tests.contract.harness import making
+from tests.mount.requirements import needed
 from tests.servers.vcsim import ImageDirectory, vcsim
 from tests.servers.vsphere_gate import VsphereGate
 
@@ -17,21 +16,14 @@ Make = Callable[..., VmwareDriver]
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+def own_state(state: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state directory of the test's own; retries without long waits."""
-    monkeypatch.setattr("storefs.drivers.vmware.state_directory", lambda: tmp_path / "state")
     monkeypatch.setattr("storefs.drivers.vmware_server._BACK_OFF", (0.01,))
-    return tmp_path / "state"
 
 
 @pytest.fixture
 def images() -> ImageDirectory:
-    try:
-        return ImageDirectory(vcsim())
-    except ServerFailed as exc:
-        if required("vmware"):
-            pytest.fail(f"vmware is required by STOREFS_REQUIRE: {exc}")
-        pytest.skip(str(exc))
+    return ImageDirectory(needed("vmware", vcsim))
 
 
 @pytest.fixture
@@ -43,17 +35,8 @@ def gate(images: ImageDirectory) -> Iterator[VsphereGate]:
 @pytest.fixture
 def make(images: ImageDirectory) -> Iterator[Make]:
     """A driver with other options; closed at the end."""
-    drivers: list[VmwareDriver] = []
-
-    def make(**options: Any) -> VmwareDriver:
-        few = {"vmware_api_retry_count": 3}
-        driver: VmwareDriver = configured(VmwareDriver, **{**images.options, **few, **options})
-        drivers.append(driver)
-        return driver
-
-    yield make
-    for driver in drivers:
-        driver.close()
+    with making(VmwareDriver, **images.options, vmware_api_retry_count=3) as make:
+        yield make
 
 
 @pytest.fixture

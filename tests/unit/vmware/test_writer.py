@@ -4,6 +4,7 @@
 import pathlib
 import shutil
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,7 @@ from storefs.drivers.vmware import VmwareDriver
 from storefs.drivers.vmware_folder import Folder
 from tests.conftest import ExpectLog
 from tests.contract.images import add, listed, parts_of, pattern, read, write
+from tests.mount.tools import await_true
 from tests.servers.vcsim import ImageDirectory
 from tests.servers.vsphere_gate import VsphereGate
 from tests.unit.vmware.conftest import Make
@@ -49,18 +51,28 @@ def test_a_short_image_is_sent_again(driver: VmwareDriver, gate: VsphereGate) ->
     assert read(driver, "image") == pattern(3000)
 
 
-def test_a_stream_that_breaks_is_one_error_and_leaves_nothing(
-    driver: VmwareDriver, gate: VsphereGate, images: ImageDirectory
+def _fails_in_the_middle(
+    driver: VmwareDriver, meanwhile: Callable[[], object], error: type[Exception], match: str
 ) -> None:
+    """What happens when two parts are sent is one *error*, when the image is complete."""
     writer = driver.create(driver.locate("image"), None)
     parts = parts_of(writer, pattern(STREAMED))
     for part in parts[:2]:
         writer.pwrite(*part)
-    gate.refused(500, method="PUT", word=".tmp", times=9)
+    meanwhile()
     writer.pwrite(*parts[2])
-    with pytest.raises(exceptions.RemoteServiceUnavailable, match="500"):
+    with pytest.raises(error, match=match):
         writer.commit(STREAMED)
     writer.abort()
+
+
+def test_a_stream_that_breaks_is_one_error_and_leaves_nothing(
+    driver: VmwareDriver, gate: VsphereGate, images: ImageDirectory
+) -> None:
+    def refuse() -> None:
+        gate.refused(500, method="PUT", word=".tmp", times=9)
+
+    _fails_in_the_middle(driver, refuse, exceptions.RemoteServiceUnavailable, "500")
     assert images.files() == []
 
 
@@ -68,15 +80,7 @@ def test_a_session_that_expires_within_an_upload_is_one_error(
     driver: VmwareDriver, gate: VsphereGate, images: ImageDirectory
 ) -> None:
     """The gate, as any proxy, answers when it has the body."""
-    writer = driver.create(driver.locate("image"), None)
-    parts = parts_of(writer, pattern(STREAMED))
-    for part in parts[:2]:
-        writer.pwrite(*part)
-    gate.expire()
-    writer.pwrite(*parts[2])
-    with pytest.raises(exceptions.NotAuthenticated, match="401"):
-        writer.commit(STREAMED)
-    writer.abort()
+    _fails_in_the_middle(driver, gate.expire, exceptions.NotAuthenticated, "401")
     assert images.files() == []
     add(driver, "image", pattern(STREAMED))
     assert read(driver, "image") == pattern(STREAMED)
@@ -85,15 +89,11 @@ def test_a_session_that_expires_within_an_upload_is_one_error(
 def test_a_redirect_in_the_middle_is_one_error(
     driver: VmwareDriver, gate: VsphereGate, images: ImageDirectory
 ) -> None:
-    writer = driver.create(driver.locate("image"), None)
-    parts = parts_of(writer, pattern(STREAMED))
-    for part in parts[:2]:
-        writer.pwrite(*part)
-    gate.redirected(f"{gate.url}/folder/elsewhere", method="PUT", word=".tmp")
-    writer.pwrite(*parts[2])
-    with pytest.raises(exceptions.RemoteServiceUnavailable, match="write the image again"):
-        writer.commit(STREAMED)
-    writer.abort()
+    def redirect() -> None:
+        gate.redirected(f"{gate.url}/folder/elsewhere", method="PUT", word=".tmp")
+
+    again = "write the image again"
+    _fails_in_the_middle(driver, redirect, exceptions.RemoteServiceUnavailable, again)
     assert images.files() == []
 
 
@@ -217,12 +217,7 @@ def test_what_cannot_be_dropped_is_dropped_at_the_next_start(
 
 
 def _await_none(images: ImageDirectory) -> None:
-    patience = threading.Event()
-    for _ in range(500):
-        if not _hidden(images):
-            return
-        patience.wait(0.02)
-    pytest.fail(f"still there: {_hidden(images)}")
+    await_true(lambda: not _hidden(images), "the end of the temporaries")
 
 
 def test_what_a_killed_process_left_is_undone_and_what_others_write_is_not(
@@ -242,10 +237,7 @@ def test_what_a_killed_process_left_is_undone_and_what_others_write_is_not(
     assert ours.exists()
     assert len(_hidden(images)) == 2
     make()
-    for _ in range(500):
-        if len(_hidden(images)) == 1:
-            break
-        threading.Event().wait(0.02)
+    await_true(lambda: len(_hidden(images)) == 1, "the end of what was left")
     kept.commit(STREAMED)
     assert read(running, "kept") == pattern(STREAMED)
     assert _hidden(images) == []
