@@ -11,6 +11,7 @@ that is done once, above.
 
 import abc
 import dataclasses
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -67,6 +68,29 @@ def check_image_id(image_id: str) -> None:
             f"{image_id!r} cannot name an image: a name is not empty, '.' or '..', "
             "and holds no '/' and no NUL"
         )
+
+
+def check_name(image_id: str, where: str, longest: int | None = None) -> None:
+    """The same for what cannot be one in *where* either: UTF-8 of *longest* bytes at most."""
+    check_image_id(image_id)
+    try:
+        length = len(image_id.encode())
+    except UnicodeEncodeError as exc:
+        raise exceptions.Invalid(
+            f"{image_id!r} is no UTF-8, as names in {where} have to be"
+        ) from exc
+    if longest is not None and length > longest:
+        raise exceptions.Invalid(f"Names of images in {where} have {longest} bytes at most")
+
+
+def unquoted_image_id(quoted: str) -> str:
+    """The name that is *quoted* in a URI; `Invalid` if it is no UTF-8 or names no image."""
+    try:
+        image_id = urllib.parse.unquote(quoted, errors="strict")
+    except UnicodeDecodeError as exc:
+        raise exceptions.Invalid(f"{quoted!r} is no UTF-8") from exc
+    check_image_id(image_id)
+    return image_id
 
 
 def mtime_property(properties: Mapping[str, str], default: int) -> int:

@@ -26,7 +26,7 @@ from storefs.drivers.base import (
     SupportsProperties,
     SupportsRename,
     Writer,
-    check_image_id,
+    check_name,
 )
 from storefs.drivers.cinder_account import Account, Accounts
 from storefs.drivers.cinder_api import Api
@@ -88,11 +88,7 @@ class CinderDriver(
         return f"{PREFIX}{self.store_id}/"
 
     def locate(self, image_id: str) -> CinderLocation:
-        check_image_id(image_id)
-        try:
-            image_id.encode()
-        except UnicodeEncodeError as exc:
-            raise exceptions.Invalid(f"{image_id!r} is no UTF-8, as names in Cinder are") from exc
+        check_name(image_id, "Cinder")
         if len(image_id) > _LONGEST_ID:
             raise exceptions.Invalid(f"Names in Cinder have {_LONGEST_ID} characters at most")
         specs = {

@@ -6,7 +6,7 @@ import urllib.parse
 import uuid
 
 from storefs import exceptions
-from storefs.drivers.base import check_image_id
+from storefs.drivers.base import unquoted_image_id
 from storefs.location import StoreLocation
 
 PREFIX = "cinder://"
@@ -60,11 +60,9 @@ def _image_id(name: str) -> str:
     if not name.startswith(NAME_PREFIX):
         raise _bad("its last part is no volume's UUID")
     try:
-        image_id = urllib.parse.unquote(name.removeprefix(NAME_PREFIX), errors="strict")
-        check_image_id(image_id)
-    except (UnicodeDecodeError, exceptions.Invalid) as exc:
+        return unquoted_image_id(name.removeprefix(NAME_PREFIX))
+    except exceptions.Invalid as exc:
         raise _bad("its last part cannot name an image") from exc
-    return image_id
 
 
 def _bad(reason: str) -> exceptions.BadStoreUri:

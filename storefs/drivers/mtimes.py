@@ -1,14 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mtimes that were seen of objects whose listing does not tell them."""
+"""Mtimes as servers write them, and those seen of objects whose listing does not tell them."""
 
+import datetime
+import email.utils
 import threading
 import time
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 #: How many mtimes are remembered, about 4 MiB of them.
 _REMEMBERED = 20_000
 
 #: How long one is good without asking again, seconds: an open follows a stat.
 _FRESH = 5.0
+
+
+def parse_iso(text: str) -> int:
+    """``2026-01-31T12:00:00.000Z``, UTC by default, in ns since the epoch; 0 if it is none."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return (moment - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
+
+
+def parse_http(text: str) -> int:
+    """``Sat, 31 Jan 2026 12:00:00 GMT``, in ns since the epoch; 0 if it is none."""
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0
+    return int(moment.timestamp()) * 1_000_000_000
 
 
 class Mtimes:

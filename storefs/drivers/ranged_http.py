@@ -11,7 +11,6 @@ reads that body on, and a seek backwards asks for it anew.
 
 import contextlib
 import dataclasses
-import email.utils
 import re
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -22,6 +21,7 @@ from storefs.drivers.base import Buffer, ImageInfo, Reader
 from storefs.drivers.http_answer import Answer, Attempts, Interrupted, retried
 from storefs.drivers.http_transport import Origin, Transport
 from storefs.drivers.http_url import public_url
+from storefs.drivers.mtimes import parse_http
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)\s*", re.IGNORECASE)
 
@@ -73,7 +73,7 @@ class Validators:
         whether the bytes are still the same.
         """
         dated = f"{self.last_modified}/{self.size}" if self.last_modified else ""
-        return ImageInfo(image_id, self.size, self.etag or dated, _mtime_ns(self.last_modified))
+        return ImageInfo(image_id, self.size, self.etag or dated, parse_http(self.last_modified))
 
 
 def _total(answer: Answer) -> int | None:
@@ -84,14 +84,6 @@ def _total(answer: Answer) -> int | None:
     else:
         text = answer.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() else None
-
-
-def _mtime_ns(last_modified: str) -> int:
-    try:
-        moment = email.utils.parsedate_to_datetime(last_modified)
-    except ValueError:
-        return 0
-    return int(moment.timestamp()) * 1_000_000_000
 
 
 def probe(transport: Transport, origin: Origin, patience: float | None = None) -> Answer:

@@ -23,7 +23,7 @@ from storefs.drivers.base import (
     SupportsProperties,
     SupportsRename,
     Writer,
-    check_image_id,
+    check_name,
 )
 from storefs.drivers.rbd_capacity import capacity
 from storefs.drivers.rbd_cluster import Access, Cluster
@@ -78,17 +78,11 @@ class RbdDriver(
         return f"{SCHEME}://{fsid}/{self._pool}/" if fsid else f"{SCHEME}://"
 
     def locate(self, image_id: str) -> RbdLocation:
-        check_image_id(image_id)
+        check_name(image_id, "RBD", _LONGEST_NAME)
         if image_id.startswith(TEMPORARY):
             raise exceptions.Invalid(
                 f"{image_id!r}: names that begin with {TEMPORARY} are temporaries"
             )
-        try:
-            length = len(image_id.encode())
-        except UnicodeEncodeError as exc:
-            raise exceptions.Invalid(f"{image_id!r} is no UTF-8, as names in RBD are") from exc
-        if length > _LONGEST_NAME:
-            raise exceptions.Invalid(f"Names in RBD have {_LONGEST_NAME} bytes at most")
         specs = {
             "fsid": lambda: self._cluster.fsid,
             "pool": self._pool,

@@ -22,7 +22,7 @@ from storefs.drivers.base import (
     SupportsList,
     SupportsProperties,
     Writer,
-    check_image_id,
+    check_name,
     mtime_property,
 )
 from storefs.drivers.mtimes import Mtimes
@@ -83,15 +83,7 @@ class S3Driver(
         return None
 
     def locate(self, image_id: str) -> S3Location:
-        check_image_id(image_id)
-        try:
-            length = len(image_id.encode())
-        except UnicodeEncodeError as exc:
-            raise exceptions.Invalid(
-                f"{image_id!r} is no UTF-8, as names in S3 have to be"
-            ) from exc
-        if length > _LONGEST_KEY:
-            raise exceptions.Invalid(f"Names in S3 have {_LONGEST_KEY} bytes at most")
+        check_name(image_id, "S3", _LONGEST_KEY)
         endpoint = self._buckets.endpoint
         specs = {
             "scheme": endpoint.scheme,

@@ -3,7 +3,6 @@
 
 import collections
 import contextlib
-import email.utils
 import threading
 import xml.etree.ElementTree as ET
 
@@ -12,6 +11,7 @@ from storefs.drivers import s3_errors
 from storefs.drivers.base import ImageInfo, Options
 from storefs.drivers.http_pool import HttpSettings
 from storefs.drivers.http_transport import Transport
+from storefs.drivers.mtimes import parse_http
 from storefs.drivers.s3_client import S3Client
 from storefs.drivers.s3_endpoint import DEFAULT_REGION, Endpoint
 from storefs.drivers.s3_location import S3Location
@@ -145,7 +145,7 @@ def find(client: S3Client, key: str) -> S3Object:
     headers = reply.headers
     etag = headers.get("ETag", "")
     size = int(headers.get("Content-Length", "0"))
-    mtime_ns = _mtime_ns(headers.get("Last-Modified", ""))
+    mtime_ns = parse_http(headers.get("Last-Modified", ""))
     return S3Object(
         ImageInfo(key, size, etag.strip('"'), mtime_ns),
         etag,
@@ -178,11 +178,3 @@ def make_bucket(client: S3Client, region: str) -> None:
 
 def _ask_why(client: S3Client, key: str) -> None:
     client.call("GET", key, headers={"Range": "bytes=0-0"})
-
-
-def _mtime_ns(last_modified: str) -> int:
-    try:
-        moment = email.utils.parsedate_to_datetime(last_modified)
-    except ValueError:
-        return 0
-    return int(moment.timestamp()) * 1_000_000_000

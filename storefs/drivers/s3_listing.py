@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objects of a bucket, page by page: a thousand a request, none asked for by itself."""
 
-import datetime
 import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from storefs.drivers.base import ImageInfo
-from storefs.drivers.mtimes import Mtimes
+from storefs.drivers.mtimes import Mtimes, parse_iso
 from storefs.drivers.s3_client import S3Client, parsed
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def list_images(client: S3Client, mtimes: Mtimes) -> Iterator[ImageInfo]:
@@ -30,16 +27,5 @@ def list_images(client: S3Client, mtimes: Mtimes) -> Iterator[ImageInfo]:
 
 def _info(key: str, item: ET.Element, mtimes: Mtimes) -> ImageInfo:
     version = item.findtext("ETag", "").strip('"')
-    mtime_ns = mtimes.of(key, version) or parse_time(item.findtext("LastModified", ""))
+    mtime_ns = mtimes.of(key, version) or parse_iso(item.findtext("LastModified", ""))
     return ImageInfo(key, int(item.findtext("Size", "0")), version, mtime_ns)
-
-
-def parse_time(text: str) -> int:
-    """``2026-01-31T12:00:00.000Z`` in nanoseconds since the epoch; 0 if it is none."""
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return (moment - _EPOCH) // datetime.timedelta(microseconds=1) * 1000

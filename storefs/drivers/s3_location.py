@@ -5,7 +5,7 @@ import re
 import urllib.parse
 
 from storefs import exceptions
-from storefs.drivers.base import check_image_id
+from storefs.drivers.base import unquoted_image_id
 from storefs.location import StoreLocation
 
 SCHEMES = ("s3", "s3+http", "s3+https")
@@ -78,11 +78,9 @@ class S3Location(StoreLocation):
 
 def _key(quoted: str) -> str:
     try:
-        key = urllib.parse.unquote(quoted, errors="strict")
-        check_image_id(key)
-    except (UnicodeDecodeError, exceptions.Invalid) as exc:
+        return unquoted_image_id(quoted)
+    except exceptions.Invalid as exc:
         raise _bad("its last part cannot name an image") from exc
-    return key
 
 
 def _bad(reason: str) -> exceptions.BadStoreUri:

@@ -26,7 +26,7 @@ from storefs.drivers.base import (
     SupportsList,
     SupportsProperties,
     Writer,
-    check_image_id,
+    check_name,
 )
 from storefs.drivers.mtimes import Mtimes
 from storefs.drivers.state import state_directory
@@ -108,15 +108,7 @@ class SwiftDriver(
         return prefix if self._containers.several else f"{prefix}/"
 
     def locate(self, image_id: str) -> SwiftLocation:
-        check_image_id(image_id)
-        try:
-            length = len(image_id.encode())
-        except UnicodeEncodeError as exc:
-            raise exceptions.Invalid(
-                f"{image_id!r} is no UTF-8, as names in Swift have to be"
-            ) from exc
-        if length > _LONGEST_NAME:
-            raise exceptions.Invalid(f"Names of images in Swift have {_LONGEST_NAME} bytes at most")
+        check_name(image_id, "Swift", _LONGEST_NAME)
         specs: dict[str, Any] = {"container": self._containers.of(image_id), "obj": image_id}
         if self._account_url:
             specs |= {"scheme": _scheme(self._account_url), "auth_or_store_url": self._account_url}

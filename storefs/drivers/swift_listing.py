@@ -7,7 +7,6 @@ has. All of these have one thing in common: the MD5 of nothing. They are asked f
 """
 
 import dataclasses
-import datetime
 import hashlib
 import itertools
 import re
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from storefs import exceptions
 from storefs.drivers.base import ImageInfo
-from storefs.drivers.mtimes import Mtimes
+from storefs.drivers.mtimes import Mtimes, parse_iso
 from storefs.drivers.swift_client import PAGE, SwiftClient
 from storefs.drivers.swift_containers import Containers
 from storefs.drivers.swift_errors import no_container
@@ -28,8 +27,6 @@ from storefs.drivers.swift_segments import is_segment
 _T = TypeVar("_T")
 
 _NOTHING = hashlib.md5(b"", usedforsecurity=False).hexdigest()
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 #: What Glance calls segments: they are there before the image they are of.
 _GLANCE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d{5}")
@@ -94,7 +91,7 @@ class SwiftListing:
         if asked is not None:
             return asked.info
         version = (entry.get("slo_etag") or entry.get("hash", "")).strip('"')
-        stored = parse_time(entry.get("last_modified", ""))
+        stored = parse_iso(entry.get("last_modified", ""))
         info = ImageInfo(name, entry.get("bytes"), version, stored)
         mtime_ns = self._mtimes.of(name, version)
         return dataclasses.replace(info, mtime_ns=mtime_ns) if mtime_ns else info
@@ -122,14 +119,3 @@ def _in_batches(items: Iterable[_T], length: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, length)):
         yield batch
-
-
-def parse_time(text: str) -> int:
-    """``2026-01-31T12:00:00.000000``, in UTC, in nanoseconds since the epoch; 0 if it is none."""
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return (moment - _EPOCH) // datetime.timedelta(microseconds=1) * 1000

@@ -11,7 +11,7 @@ import re
 import urllib.parse
 
 from storefs import exceptions
-from storefs.drivers.base import check_image_id
+from storefs.drivers.base import unquoted_image_id
 from storefs.location import StoreLocation
 
 SCHEMES = ("swift+https", "swift", "swift+http", "swift+config")
@@ -107,11 +107,9 @@ class SwiftLocation(StoreLocation):
 
 def _unquoted(quoted: str) -> str:
     try:
-        name = urllib.parse.unquote(quoted, errors="strict")
-        check_image_id(name)
-    except (UnicodeDecodeError, exceptions.Invalid) as exc:
+        return unquoted_image_id(quoted)
+    except exceptions.Invalid as exc:
         raise _bad("its end cannot name a container and an image") from exc
-    return name
 
 
 def _bad(reason: str) -> exceptions.BadStoreUri:

@@ -11,8 +11,8 @@ import pytest
 from storefs import exceptions
 from storefs.drivers import swift_client as requests
 from storefs.drivers import swift_listing
+from storefs.drivers.mtimes import parse_iso
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_listing import parse_time
 from storefs.drivers.swift_options import MB
 from tests.contract.images import add, listed, pattern, read
 from tests.mount.requirements import needed
@@ -160,7 +160,7 @@ def test_a_container_s_name_can_be_too_long(make: Make, container: Container) ->
     ],
 )
 def test_times_of_listings(text: str, nanoseconds: int) -> None:
-    assert parse_time(text) == nanoseconds
+    assert parse_iso(text) == nanoseconds
 
 
 def test_the_shared_servers_are_what_they_are_taken_for() -> None:
