@@ -17,7 +17,7 @@ from storefs.drivers.rbd_sdk import Sdk
 _HEADER = 4096
 
 #: RBD_FEATURE_OBJECT_MAP
-_OBJECT_MAP = 8
+OBJECT_MAP = 8
 
 #: How many of the four objects in a byte there are, for every byte.
 _OBJECTS = bytes(sum(bool(byte >> shift & 3) for shift in (0, 2, 4, 6)) for byte in range(256))
@@ -29,7 +29,7 @@ def allocation(sdk: Sdk, ioctx: Any, header: Header, snapshot: Snapshot | None) 
     It is read by one plain call: aio_read of python3-rados 16.2.15 shortens the bytes it
     has handed out, which has ended the process (glibc's abort in the callback).
     """
-    if not header.features & _OBJECT_MAP or header.flags:
+    if not header.features & OBJECT_MAP or header.flags:
         return None
     name = f"rbd_object_map.{header.image_id}"
     name += f".{snapshot.snap_id:016x}" if snapshot else ""

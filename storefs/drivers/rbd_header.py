@@ -47,6 +47,11 @@ class Header:
         return next((found for found in self.snapshots if found.name == name), None)
 
 
+def version_of(image_id: str, snap_id: int) -> str:
+    """A snapshot is one version for ever."""
+    return f"{image_id}@{snap_id}"
+
+
 def header_object(image_id: str) -> str:
     return f"rbd_header.{image_id}"
 

@@ -12,7 +12,7 @@ from storefs.drivers import rbd_properties
 from storefs.drivers.base import ImageInfo
 from storefs.drivers.rbd_allocation import allocation
 from storefs.drivers.rbd_cluster import Cluster
-from storefs.drivers.rbd_header import Header, Snapshot, find_header, find_id
+from storefs.drivers.rbd_header import Header, Snapshot, find_header, find_id, version_of
 from storefs.drivers.rbd_location import SNAPSHOT
 from storefs.drivers.rbd_reader import RbdReader
 from storefs.drivers.rbd_target import TEMPORARY
@@ -114,10 +114,10 @@ class Images:
         return Version(pool, header, snapshot, self._info(ioctx, name, header, snapshot))
 
     def _info(self, ioctx: Any, name: str, header: Header, snapshot: Snapshot | None) -> ImageInfo:
-        """A snapshot is one version for ever; the head is one until it is seen to be changed."""
+        """The head is one version until it is seen to be changed."""
         allocated = allocation(self._sdk, ioctx, header, snapshot)
         if snapshot is not None:
-            version, size = f"{header.image_id}@{snapshot.snap_id}", snapshot.size
+            version, size = version_of(header.image_id, snapshot.snap_id), snapshot.size
         else:
             version, size = f"{header.image_id}.{header.modified_ns}.{header.size}", header.size
         return ImageInfo(name, size, version, rbd_properties.mtime_ns(header), allocated)

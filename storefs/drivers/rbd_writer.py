@@ -2,12 +2,15 @@
 """An image on its way into a pool: under a name of its own until it is complete."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from storefs.drivers import rbd_properties
-from storefs.drivers.base import SupportsReread, Writer
+from storefs.drivers.base import ImageInfo, SupportsReread, Writer, mtime_property
 from storefs.drivers.open_upload import OpenUpload
+from storefs.drivers.rbd_allocation import OBJECT_MAP
+from storefs.drivers.rbd_header import version_of
 from storefs.drivers.rbd_io import ImageReads, ImageWrites, MiB, OpenImage
 from storefs.drivers.rbd_location import SNAPSHOT
 from storefs.drivers.rbd_target import RbdTarget, temporary
@@ -15,10 +18,11 @@ from storefs.drivers.rbd_target import RbdTarget, temporary
 #: What one call of `pwrite` brings at least: a window of objects where these are small.
 _PART = 8 * MiB
 
-#: An image of unknown size is made longer by as much as it is long, between these two.
+#: An image of unknown size begins with the first, and is made longer by as much as it is
+#: long, up to the other: each time librbd lets nothing be written for some 70 ms.
 #: What it is too long in the end is cut off, which looks for every object that may be
 #: there: 0.2 s for 8 GiB where the pool keeps no object maps.
-_LEAST_STEP = 64 * MiB
+_LEAST_STEP = 1024 * MiB
 _LARGEST_STEP = 4096 * MiB
 
 #: RBD_FEATURE_LAYERING, without which there are no clones.
@@ -46,12 +50,13 @@ class RbdWriter(Writer, SupportsReread):
         self._pool = pool
         self._name = image_id
         self._replace = replace
+        self._object_size = object_size
         self._part_size = max(object_size, _PART)
         self._properties: Mapping[str, str] = {}
         self._growing = threading.Lock()
-        self._size = size or 0
+        self._size = size or _LEAST_STEP
         self._temporary = temporary("upload", image_id)
-        self._image = self._create(object_size)
+        self._image = self._create()
         self._writes = ImageWrites(self._image, object_size, fresh=sparse)
         self._open = OpenUpload(image_id)
 
@@ -59,9 +64,13 @@ class RbdWriter(Writer, SupportsReread):
         return self._part_size
 
     def pwrite(self, data: memoryview, offset: int) -> None:
+        self.pwritev([data], offset)
+
+    def pwritev(self, pieces: list[memoryview], offset: int) -> None:
+        """Long pieces are not joined."""
         with self._open.part():
-            self._make_room(offset + len(data))
-            self._writes.write(data, offset)
+            self._make_room(offset + sum(map(len, pieces)))
+            self._writes.write_pieces(pieces, offset)
 
     def skip(self, length: int, offset: int) -> None:
         """A hole: there is nothing to do for what nobody wrote."""
@@ -74,16 +83,18 @@ class RbdWriter(Writer, SupportsReread):
         return bytes(data).ljust(length, b"\0")  # it may end in what was skipped
 
     def stage(self, properties: Mapping[str, str]) -> bool:
+        """An image without an mtime gets one: what `commit` tells is then all there is."""
         rbd_properties.check(properties)
-        self._properties = dict(properties)
+        self._properties = {"mtime_ns": str(time.time_ns()), **properties}
         return True
 
-    def commit(self, size: int) -> None:
+    def commit(self, size: int) -> ImageInfo | None:
         with self._open.publication():
-            self._target.cluster.aside(self._image.what, lambda: self._seal(size))
+            info = self._target.cluster.aside(self._image.what, lambda: self._seal(size))
             self._open.check_open()
             self._target.rename(self._pool, self._temporary, self._name, replace=self._replace)
         self._target.journal.ended(self._temporary)
+        return info
 
     def abort(self) -> None:
         """Removes the image when its parts are through."""
@@ -92,7 +103,7 @@ class RbdWriter(Writer, SupportsReread):
     def _drop(self) -> None:
         self._target.give_up(self._pool, self._temporary, self._image)
 
-    def _seal(self, size: int) -> None:
+    def _seal(self, size: int) -> ImageInfo | None:
         """Everything but the name; closed, for what has another name is another image to librbd."""
         with self._image.use() as image:
             image.flush()
@@ -101,26 +112,36 @@ class RbdWriter(Writer, SupportsReread):
             rbd_properties.write(image, image.id(), {}, self._properties)
             image.create_snap(SNAPSHOT)
             image.protect_snap(SNAPSHOT)
+            info = self._info(image, size)
         self._image.close()
+        return info
 
-    def _create(self, object_size: int) -> OpenImage:
+    def _info(self, image: Any, size: int) -> ImageInfo | None:
+        """What is there now, if it has an mtime of its own; nothing is asked of an OSD."""
+        if not self._properties:
+            return None
+        mtime_ns = mtime_property(self._properties, 0)
+        version = version_of(image.id(), image.snap_get_id(SNAPSHOT))
+        mapped = image.features() & OBJECT_MAP and not image.flags()
+        allocated = self._writes.objects * self._object_size if mapped else None
+        return ImageInfo(self._name, size, version, mtime_ns, allocated)
+
+    def _create(self) -> OpenImage:
         """Make the image and open it; leaves nothing if that fails."""
         self._target.begun(self._pool, self._temporary)
         try:
             cluster = self._target.cluster
             features = _features(cluster.sdk.rbd, cluster.default("rbd_default_features"))
-            return cluster.open(
-                self._pool, f"Image {self._name}", self._maker(object_size, features)
-            )
+            return cluster.open(self._pool, f"Image {self._name}", self._maker(features))
         except BaseException:
             self._target.discard(self._pool, self._temporary)
             raise
 
-    def _maker(self, object_size: int, features: int) -> Callable[[Any], Any]:
+    def _maker(self, features: int) -> Callable[[Any], Any]:
         rbd = self._target.cluster.sdk.rbd
 
         def make(ioctx: Any) -> Any:
-            order = object_size.bit_length() - 1
+            order = self._object_size.bit_length() - 1
             rbd.RBD().create(
                 ioctx, self._temporary, self._size, order, old_format=False, features=features
             )

@@ -60,6 +60,48 @@ def test_zeros_replace_what_is_there_in_one_that_is_not_fresh(opened: OpenImage)
     assert bytes(ImageReads(opened, _SIZE).read(_OBJECT, 0)) == bytes(_OBJECT)
 
 
+class _Recording:
+    """An rbd.Image that is given to: what exactly librbd got cannot be asked of the real one."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[bytes, int]] = []
+
+    def aio_write(self, data: bytes, offset: int, _done: Any) -> Any:
+        self.written.append((data, offset))
+        return self
+
+    def wait_for_complete_and_cb(self) -> None:
+        """It is done."""
+
+    def get_return_value(self) -> int:
+        return 0
+
+
+def test_long_pieces_are_not_copied_and_short_ones_joined() -> None:
+    recording = _Recording()
+    long, short = pattern(MiB), pattern(MiB // 4)
+    pieces = [memoryview(data) for data in (long, short, short, short, short, long, short)]
+    writes = ImageWrites(OpenImage(recording, "Image i"), _OBJECT)
+    writes.write_pieces(pieces, _OBJECT)
+    assert [at - _OBJECT for _, at in recording.written] == [0, MiB, 2 * MiB, 3 * MiB]
+    assert recording.written[0][0] is recording.written[2][0] is long
+    assert [data for data, _ in recording.written[1::2]] == [4 * short, short]
+    assert writes.objects == 1
+
+
+def test_objects_of_zeros_in_pieces_are_left_out() -> None:
+    recording = _Recording()
+    writes = ImageWrites(OpenImage(recording, "Image i"), _OBJECT)
+    pieces = [bytes(_OBJECT), bytes(_OBJECT - 1), b"x", bytes(2 * _OBJECT), b"end"]
+    writes.write_pieces([memoryview(piece) for piece in pieces], 0)
+    assert recording.written == [
+        (bytes(_OBJECT - 1), _OBJECT),
+        (b"x", 2 * _OBJECT - 1),
+        (b"end", 4 * _OBJECT),
+    ]
+    assert writes.objects == 2
+
+
 def test_no_reference_to_what_was_written_is_kept(opened: OpenImage) -> None:
     buffer = bytearray(b"12345")
     ImageWrites(opened, _OBJECT).write(memoryview(buffer), 7)

@@ -2,6 +2,7 @@
 """Writing: sizes nobody told, failures at every step, and what a crash leaves."""
 
 import functools
+import io
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,7 @@ from storefs.drivers.journal import Journal
 from storefs.drivers.rbd import RbdDriver
 from storefs.drivers.rbd_io import MiB
 from storefs.drivers.rbd_target import RbdTarget
+from storefs.upload import Upload
 from tests.contract.images import add, listed, parts_of, pattern, read, write
 from tests.mount.tools import await_true
 from tests.servers.rbd_pool import RbdPool
@@ -40,11 +42,11 @@ def test_an_image_of_unknown_size_grows_in_few_steps(
     writer = driver.create(driver.locate("image"), None)
     assert isinstance(writer, rbd_writer.RbdWriter)
     steps = []
-    for offset in range(0, 1024 * MiB, 8 * MiB):
-        writer._make_room(offset + 8 * MiB)
+    for offset in range(0, 20 * 1024 * MiB, 512 * MiB):
+        writer._make_room(offset + 512 * MiB)
         if writer._size not in steps:
             steps.append(writer._size)
-    assert [step // MiB for step in steps] == [64, 128, 256, 512, 1024]
+    assert [step // (1024 * MiB) for step in steps] == [1, 2, 4, 8, 12, 16, 20]
     writer.abort()
 
 
@@ -55,6 +57,47 @@ def test_a_hole_takes_no_room(driver: RbdDriver) -> None:
     writer.commit(8 * MiB + 3)
     info = driver.stat(driver.locate("image"))
     assert (info.size, info.allocated) == (8 * MiB + 3, 8 * MiB)
+
+
+@pytest.mark.parametrize("thin", [True, False])
+@pytest.mark.parametrize("features", ["", "layering"], ids=["mapped", "no map"])
+def test_what_is_there_is_told_without_asking(
+    make: Make, images: RbdPool, thin: bool, features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = make(rbd_thin_provisioning=thin)
+    if features:
+        monkeypatch.setattr(driver._cluster, "default", lambda _name: features)
+    data = pattern(17 * MiB) + bytes(23 * MiB) + pattern(5)
+    cases: list[dict[str, str]] = [{}, {"mtime_ns": "1600000000123456789"}]
+    for properties in cases:
+        upload = Upload(driver.create(driver.locate("image"), None, replace=True))
+        upload.feed(io.BytesIO(data))
+        upload.finish(properties)
+        assert upload.published is not None
+        assert upload.published == driver.stat(driver.locate("image"))
+        assert (upload.published.allocated is None) == bool(features)
+    assert images.get("image") == data
+
+
+@pytest.mark.parametrize("lengths", [[1024, 2048, 1024], [1, 300, 1300, 5000], [4096] * 9])
+def test_pieces_of_any_length_come_where_they_belong(
+    driver: RbdDriver, images: RbdPool, lengths: list[int]
+) -> None:
+    """*lengths* in KiB; every other one is zeros."""
+    data = b"".join(
+        bytes(length * 1024) if number % 2 else pattern(length * 1024, number)
+        for number, length in enumerate(lengths * 5)
+    )
+    writer = driver.create(driver.locate("image"), None)
+    for part, offset in parts_of(writer, data):
+        left, pieces = bytes(part), []
+        for length in lengths * 9:
+            pieces.append(memoryview(left[: length * 1024]))
+            left = left[length * 1024 :]
+        assert not left
+        writer.pwritev([piece for piece in pieces if piece], offset)
+    writer.commit(len(data))
+    assert images.get("image") == data
 
 
 class Failing:
