@@ -165,13 +165,14 @@ class Names:
         return await self._engine.threads(store).run(stat, store, name)
 
     async def _refresh(self, node: Node, done: trio.Event) -> None:
+        name = node.name
         try:
             as_of = trio.current_time()
-            info = await self._stat(node.store_id, node.name)
-            if node.named:  # else it was replaced or deleted while we asked
-                self.learn(node.store_id, node.name, info, as_of)
+            info = await self._stat(node.store_id, name)
+            if node.named and node.name == name:  # not replaced, renamed or deleted meanwhile
+                self.learn(node.store_id, name, info, as_of)
         except exceptions.NotFound:
-            if node.pending is None:
+            if node.pending is None and node.name == name:
                 self.gone(node)
         except Exception as exc:  # noqa: BLE001 - what was known stays known
             log.debug("%s: %s: no news of it: %s", node.store_id, node.name, exc)

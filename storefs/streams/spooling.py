@@ -128,20 +128,28 @@ class Spooling:
     async def seal(self, spooled: Spooled) -> None:
         """close(2): what was written survives a crash, and bears its name from now on."""
         node = spooled.node
-        older = None
         if node.replaces is not None and spooled.changed and not spooled.nameless:
-            older = self._waiting_under(node.store_id, node.name)
-        if older is None:
-            await spooled.seal()
+            await self._seal_instead(spooled)
         else:
-            async with older.giving_way():
-                await spooled.stand_over(older.over)  # it may just have been stored
-                await spooled.seal()
+            await spooled.seal()
         if spooled.promised is not None and node.replaces is not None:
             old = self._tree.find(node.store_id, node.name)
             self._names.succeeded(node)
             if old is not None:
                 await self.superseded(old)
+
+    async def _seal_instead(self, spooled: Spooled) -> None:
+        """The same over what has its name now, which may just have been stored."""
+        old = self._tree.find(spooled.node.store_id, spooled.node.name)
+        older = None if old is None else self._all.get(old)
+        if older is not None:
+            async with older.giving_way():
+                await spooled.stand_over(older.over)
+                await spooled.seal()
+            return
+        if old is not None and old.info.version:
+            await spooled.stand_over(old.info)
+        await spooled.seal()
 
     async def publish(self, spooled: Spooled) -> None:
         """fsync(2): store what was promised, now."""

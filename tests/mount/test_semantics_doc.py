@@ -27,7 +27,7 @@ STORES = {"disk": "file", "ram": "memory", "tiny": "memory", "web": "http"}
 #: the page shows both.
 _TOLD = re.compile(
     r"WARNING storefs\.(fuse\.reporting: .*\[E[A-Z]+\]"
-    r"|streams\.files: .*(no rename followed|its writer was killed)"
+    r"|streams\.streaming: .*(no rename followed|its writer was killed)"
     r"|streams\.spooling: tiny: big: could not be stored)"
 )
 

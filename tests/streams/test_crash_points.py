@@ -266,12 +266,31 @@ async def test_who_replaces_an_image_loses_neither(camera: Camera, old: str, how
     await crash_after_each_step(camera, prepare, replace, lambda seen: seen["a"] in (OLD, new), end)
 
 
+async def replace_in_any_order(world: World) -> None:
+    node = world.vfs.files.successor(await world.vfs.names.image("s", "a"))
+    await world._write(await world.vfs.files.open(node, os.O_RDWR | os.O_TRUNC), NEW)
+
+
+async def replace_by_a_stream(world: World) -> None:
+    await world.stream("a", NEW)
+
+
+async def rename_over(world: World) -> None:
+    await world.vfs.rename(world.directory, "b", world.directory, "a", replace=True)
+
+
 @pytest.mark.trio
 @pytest.mark.parametrize("old", ["spool", "change"])
-async def test_who_replaces_an_image_just_while_it_is_stored_loses_neither(
-    camera: Camera, old: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "operate", [replace_in_any_order, replace_by_a_stream, rename_over, delete]
+)
+async def test_what_happens_to_an_image_just_while_it_is_stored(
+    camera: Camera,
+    old: str,
+    operate: Callable[[World], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old one may get into the store, or not: the new one counts once it is promised."""
+    """The old one may get into the store, or not; what came after it counts."""
     begun, go_on = threading.Event(), threading.Event()
     publish = MemoryDriver.publish
 
@@ -285,23 +304,26 @@ async def test_who_replaces_an_image_just_while_it_is_stored_loses_neither(
 
     async def prepare(world: World) -> None:
         await getattr(world, old)("a", OLD)
+        if operate is rename_over:
+            await world.stream("b", NEW)
 
-    async def replace(world: World) -> None:
-        node = await world.vfs.names.image("s", "a")
-        older = world.vfs.files.spooling.find(node)
+    async def operate_meanwhile(world: World) -> None:
+        older = world.vfs.files.spooling.find(await world.vfs.names.image("s", "a"))
         assert older is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(older.publish)
             await trio.to_thread.run_sync(begun.wait, 60)
-            handle = await world.vfs.files.open(
-                world.vfs.files.successor(node), os.O_RDWR | os.O_TRUNC
-            )
-            nursery.start_soon(world._write, handle, NEW)
+            nursery.start_soon(operate, world)
             await trio.testing.wait_all_tasks_blocked(0.05)
             go_on.set()
 
-    end: Images = {"a": NEW, "b": None}
-    await crash_after_each_step(camera, prepare, replace, lambda seen: seen["a"] in (OLD, NEW), end)
+    new = None if operate is delete else NEW
+
+    def allowed(seen: Images) -> bool:
+        return seen["a"] in (OLD, new) and (operate is not rename_over or NEW in seen.values())
+
+    end: Images = {"a": new, "b": None}
+    await crash_after_each_step(camera, prepare, operate_meanwhile, allowed, end)
 
 
 @pytest.mark.trio

@@ -12,7 +12,7 @@ import trio.testing
 
 from storefs import exceptions
 from storefs.drivers.memory import MemoryDriver
-from storefs.streams.vfs import Vfs
+from storefs.streams.vfs import Handle, Vfs
 from tests.streams.conftest import Served
 
 
@@ -44,10 +44,14 @@ async def put(vfs: Vfs, name: str, data: bytes, flags: int) -> Any:
     """*flags*: O_WRONLY streams it, O_RDWR leaves it in the spool."""
     handle, node = await vfs.files.create(vfs.tree.directories["s"], name, flags)
     vfs.tree.remember(node)
+    await _write(vfs, handle, data)
+    return node
+
+
+async def _write(vfs: Vfs, handle: Handle, data: bytes) -> None:
     await vfs.files.write(handle, 0, data)
     await vfs.files.flush(handle)
     await vfs.files.release(handle)
-    return node
 
 
 @pytest.mark.trio
@@ -82,6 +86,37 @@ async def test_the_renamed_image_stays(served: Served, slow: type[SlowDriver], f
 
 async def _rename(vfs: Vfs, directory: Any) -> None:
     await vfs.rename(directory, "a", directory, "b", replace=True)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("there", [True, False])
+async def test_who_replaces_what_is_stored_meanwhile_is_stored_over_it(
+    served: Served, there: bool
+) -> None:
+    """It began when the store had another version, or none."""
+    async with served(publish_delay=600) as vfs:
+        driver = vfs.stores["s"].driver
+        if there:
+            await put(vfs, "a", b"first", os.O_WRONLY)
+            old = await vfs.names.image("s", "a")
+            await _write(vfs, await vfs.files.open(old, os.O_RDWR), b"older")
+        else:
+            old = await put(vfs, "a", b"older", os.O_RDWR)
+        new = vfs.files.successor(old)
+        vfs.tree.remember(new)
+        handle = await vfs.files.open(new, os.O_RDWR | os.O_TRUNC)
+        older = vfs.files.spooling.find(old)
+        assert older is not None
+        await vfs.files.spooling.publish(older)
+        await vfs.files.spooling.released(old)  # as its task does after that
+        assert vfs.files.spooling.find(old) is None
+        await _write(vfs, handle, b"newer")
+        (record,) = vfs.engine.spool.pending()
+        assert record.base == driver.stat(vfs.stores["s"].locate("a")).version
+        spooled = vfs.files.spooling.find(new)
+        assert spooled is not None
+        await vfs.files.spooling.publish(spooled)
+        assert bytes(driver._images["a"].data) == b"newer"
 
 
 class RefusingDriver(MemoryDriver):

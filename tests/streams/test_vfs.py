@@ -190,6 +190,30 @@ async def test_old_news_do_not_bring_back_what_was_deleted(
         assert list(driver.list()) == []
 
 
+@pytest.mark.trio
+async def test_news_of_an_old_name_do_not_take_the_new_one_away(
+    served: Served, stalling: type[StallingDriver]
+) -> None:
+    """The store was asked before the image was renamed, and answers after it."""
+
+    class Driver(stalling):  # type: ignore[valid-type, misc]
+        def stat(self, location: MemoryLocation) -> ImageInfo:
+            if location.image_id == "new":
+                return MemoryDriver.stat(self, location)
+            return super().stat(location)
+
+    async with served(Driver, attribute_timeout=0) as vfs:
+        directory = vfs.tree.directories["s"]
+        node = await write(vfs, "old", b"bytes")
+        stalling.stalled.clear()
+        await vfs.names.refresh(node)  # on its way
+        await vfs.rename(directory, "old", directory, "new", replace=True)
+        stalling.stalled.set()
+        while node.refreshing:
+            await trio.sleep(0.001)
+        assert vfs.tree.find("s", "new") is node
+
+
 # -- an upload's states -----------------------------------------------------------------
 
 
