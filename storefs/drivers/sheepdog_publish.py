@@ -30,12 +30,23 @@ LOG = logging.getLogger(__name__)
 _PATIENCE = 3.0
 
 
+#: How often one begins anew that was overtaken by another host.
+_TRIES = 5
+
+
 class Undecided(Exception):
     """Nobody answers who could tell whether it was published; *failure* is what to raise."""
 
     def __init__(self, failure: Exception) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+class _Overtaken(exceptions.InUseByStore):
+    """What was to lose the name has lost it to somebody else.
+
+    Who it was may have a VDI of the name that ours hides: it would come back when ours is deleted.
+    """
 
 
 class _Outcome(enum.Enum):
@@ -62,10 +73,17 @@ class Publisher:
         False if it was replaced at the same moment by another host: then it is a draft again.
         """
         with self._names.hold(name):
-            other, hidden = self._taken(name, draft.shift, replace=replace)
-            # A working VDI has a higher number than the snapshots of its name.
-            head = draft.with_(name=name, size=size, snap_id=other.snap_id, properties=properties)
-            failure = self._turn(draft, head, other, hidden)
+            for _ in range(_TRIES):
+                other, hidden = self._taken(name, draft.shift, replace=replace)
+                # A working VDI has a higher number than the snapshots of its name.
+                head = draft.with_(
+                    name=name, size=size, snap_id=other.snap_id, properties=properties
+                )
+                failure = self._turn(draft, head, other, hidden)
+                if not isinstance(failure, _Overtaken):
+                    break
+                self.vdis.rename(head, draft.name)
+                self.leavings.ended(hidden)
             outcome = self._outcome(head, failure)
             if outcome is not _Outcome.IMAGE:
                 self._take_back(draft, head)
@@ -89,6 +107,9 @@ class Publisher:
         """Give *draft* the name in *head*, and take it from *other*; what went wrong."""
         try:
             self.vdis.write_head(draft, head.raw)
+            now = self.vdis.inode(other.vid)
+            if now is None or (now.name, now.ctime) != (head.name, other.ctime):
+                return _Overtaken(f"{text_of(head.name)} is replaced by others all the time")
             self.vdis.rename(other, hidden)
         except Exception as exc:  # noqa: BLE001 - what has become of it is seen next
             return exc

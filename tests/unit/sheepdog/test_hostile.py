@@ -213,7 +213,9 @@ def test_every_result_is_an_exception_of_the_store(
         return
     client.put(b"image", b"bytes")
     sheep.fault(0x14, times=3, result=result)
-    expected = exceptions.NotFound if result == 0x08 else TABLE.get(result, (Exception,))[0]
+    expected = TABLE.get(result, (Exception,))[0]
+    if result == 0x02:  # of a lookup: an inode on the way is lost
+        expected = exceptions.BackendException
     with pytest.raises(expected):
         driver.stat(driver.locate("image"))
     assert isinstance(error_of(result, "x"), _TOLD)

@@ -178,19 +178,31 @@ def test_snapshots_are_no_images_and_survive(driver: Any, client: SheepClient) -
     assert client.read(kept << 32, 4 * MiB) == pattern(4 * MiB)
 
 
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("first", ["here", "there"])
 def test_two_hosts_replace_at_once_and_one_of_them_is_the_image(
-    make_driver: MakeDriver, sheep: Sheep
+    make_driver: MakeDriver, sheep: Sheep, first: str, step: int
 ) -> None:
+    """Whichever has the higher id, by which it hides the other: nothing stays below it."""
     here, there = make_driver(), make_driver()
     add(here, "image", b"old")
-    writers = [d.create(d.locate("image"), None, replace=True) for d in (here, there)]
-    write(writers[0], b"here")
-    write(writers[1], b"there")
-    sheep.fault(WRITE, fits=_inode_write, then=lambda: writers[1].commit(5))
-    writers[0].commit(4)
+    writers = {
+        d: d.create(d.locate("image"), None, replace=True)
+        for d in ((here, there) if first == "here" else (there, here))
+    }
+    write(writers[here], b"here")
+    write(writers[there], b"there")
+    sheep.fault(WRITE, times=step, fits=_inode_write)
+    sheep.fault(WRITE, fits=_inode_write, then=lambda: writers[there].commit(5))
+    writers[here].commit(4)
+    for writer in writers.values():
+        writer.abort()
     assert read(here, "image") in {b"here", b"there"}
     assert set(sheep.cluster.names()) == {b"image"}
     assert sheep.cluster.orphans() == []
+    there.delete(there.locate("image"))
+    assert listed(here) == {}
+    assert sheep.cluster.data_objects() == []
 
 
 def test_a_reservation_of_a_dead_host_is_told(
