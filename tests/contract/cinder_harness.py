@@ -4,7 +4,7 @@
 import pathlib
 
 from storefs.drivers.cinder import CinderDriver
-from storefs.drivers.cinder_writer import PART_SIZE
+from storefs.drivers.cinder.writer import PART_SIZE
 from tests.contract.harness import Harness, configured
 from tests.servers import shared
 from tests.servers.cinder_client import PASSWORD, Project

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from storefs.drivers.file import FileDriver
-from storefs.drivers.file_datadirs import TEMPORARY
-from storefs.drivers.file_writer import PART_SIZE
+from storefs.drivers.file.datadirs import TEMPORARY
+from storefs.drivers.file.writer import PART_SIZE
 from storefs.drivers.http import HttpDriver
 from storefs.drivers.memory import MemoryDriver
 from storefs.drivers.s3 import S3Driver

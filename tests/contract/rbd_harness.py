@@ -4,7 +4,7 @@
 import pathlib
 
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_target import TEMPORARY
+from storefs.drivers.rbd.target import TEMPORARY
 from tests.contract.harness import Harness, configured
 from tests.servers.rbd_pool import pool
 

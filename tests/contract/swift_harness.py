@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_options import MB
+from storefs.drivers.swift.options import MB
 from tests.contract.harness import Harness, configured
 from tests.servers import swift_client
 from tests.servers.swift_client import Account, Container

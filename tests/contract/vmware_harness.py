@@ -5,7 +5,7 @@ import pathlib
 
 from storefs.drivers.base import DEFAULT_PART_SIZE
 from storefs.drivers.vmware import VmwareDriver
-from storefs.drivers.vmware_names import HIDDEN, file_name
+from storefs.drivers.vmware.names import HIDDEN, file_name
 from tests.contract.harness import Harness, configured
 from tests.servers.vcsim import PASSWORD, ImageDirectory, vcsim
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storefs.drivers.cinder import CinderDriver
-from storefs.drivers.cinder_catalog import Catalog
+from storefs.drivers.cinder.catalog import Catalog
 from tests.contract.harness import making
 from tests.unit.cinder.fakes import FakeCinder, attacher
 

@@ -14,10 +14,10 @@ from typing import Any
 from storefs import exceptions
 from storefs.drivers.base import Buffer
 from storefs.drivers.cinder import CinderDriver
-from storefs.drivers.cinder_attachment import Attacher
-from storefs.drivers.cinder_brick import Plugged
-from storefs.drivers.cinder_device import Device
-from storefs.drivers.cinder_volume import Volume
+from storefs.drivers.cinder.attachment import Attacher
+from storefs.drivers.cinder.brick import Plugged
+from storefs.drivers.cinder.device import Device
+from storefs.drivers.cinder.volume import Volume
 from tests.contract.harness import options_of
 
 

@@ -6,7 +6,7 @@ from cinderclient import exceptions as theirs
 from keystoneauth1 import exceptions as keystone
 
 from storefs import exceptions
-from storefs.drivers.cinder_errors import translated
+from storefs.drivers.cinder.errors import translated
 
 #: As Cinder 29 says it.
 DELETE = (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.cinder_journal import Undo, remove
+from storefs.drivers.cinder.journal import Undo, remove
 from tests.unit.cinder.fakes import FakeCinder, attacher
 
 IMAGE = {"glance_image_id": "image", "image_size": "5", "readonly": "True"}

@@ -4,7 +4,7 @@
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.cinder_location import CinderLocation
+from storefs.drivers.cinder.location import CinderLocation
 
 VOLUME = "0f3c8a5e-9d64-4f3c-8d5a-2f7f4b1f2a10"
 

@@ -8,7 +8,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.cinder import CinderDriver
-from storefs.drivers.cinder_account import Accounts
+from storefs.drivers.cinder.account import Accounts
 from tests.contract.harness import configured, options_of
 
 ACCOUNT = {

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.cinder_sharing import Shares
+from storefs.drivers.cinder.sharing import Shares
 from tests.conftest import ExpectLog
 from tests.mount.tools import await_true
 from tests.unit.cinder.fakes import FakeCinder, attacher

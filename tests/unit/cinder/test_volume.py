@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.cinder_volume import GiB, Volume, gib_of, metadata_of, newest
+from storefs.drivers.cinder.volume import GiB, Volume, gib_of, metadata_of, newest
 
 GLANCE = {"glance_image_id": "id", "image_size": "5", "image_owner": "x", "readonly": "True"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.cinder_volume import GiB
+from storefs.drivers.cinder.volume import GiB
 from tests.unit.cinder.fakes import FakeCinder
 
 MakeDriver = Callable[..., Any]

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 
 from storefs.drivers.http import HttpDriver
-from storefs.drivers.http_location import HttpLocation
+from storefs.drivers.http.location import HttpLocation
 from storefs.drivers.ranged_http import RangedHttp
 from tests.servers.nginx import Nginx
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storefs import exceptions
-from storefs.drivers.http_catalog import Catalog
-from storefs.drivers.http_location import HttpLocation
+from storefs.drivers.http.catalog import Catalog
+from storefs.drivers.http.location import HttpLocation
 from tests.conftest import ExpectLog
 
 

@@ -9,9 +9,9 @@ import urllib.parse
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import http_listing
 from storefs.drivers.base import ImageInfo, SupportsAdd, SupportsDelete
-from storefs.drivers.http_location import HttpLocation
+from storefs.drivers.http import listing as http_listing
+from storefs.drivers.http.location import HttpLocation
 from tests.conftest import ExpectLog
 from tests.servers import faulty_http as faulty
 from tests.servers.faulty_http import FaultyHttp

@@ -9,7 +9,7 @@ import pytest
 
 from storefs import exceptions, multi_backend
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_errors import failure, translated
+from storefs.drivers.rbd.errors import failure, translated
 from tests.conftest import ExpectLog
 from tests.servers.rbd_pool import RbdPool
 from tests.unit.conftest import Parse

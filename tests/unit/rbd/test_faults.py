@@ -13,7 +13,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_io import MiB
+from storefs.drivers.rbd.io import MiB
 from tests.contract.harness import configured
 from tests.contract.images import add, listed, pattern, read, write
 from tests.mount.requirements import needed_context
@@ -57,7 +57,7 @@ def test_an_osd_that_is_away_is_a_time_out_and_is_found_again(
 def test_a_write_an_osd_does_not_answer_fails_and_leaves_nothing(
     own: RbdPool, impatient: RbdDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storefs.drivers.rbd_target._AGAIN", 0.5)
+    monkeypatch.setattr("storefs.drivers.rbd.target._AGAIN", 0.5)
     writer = impatient.create(impatient.locate("image"), None)
     writer.pwrite(memoryview(pattern(8 * MiB)), 0)
     own.osd_away()

@@ -18,8 +18,8 @@ import pytest
 from storefs import exceptions
 from storefs.drivers.base import Writer
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_aside import Asides
-from storefs.drivers.rbd_io import MiB
+from storefs.drivers.rbd.aside import Asides
+from storefs.drivers.rbd.io import MiB
 from tests.contract.images import add, listed, pattern, read, write
 from tests.servers.rbd_pool import RbdPool
 from tests.unit.rbd.conftest import Make

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import rbd_header, rbd_images
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_allocation import allocated
-from storefs.drivers.rbd_io import MiB
-from storefs.drivers.rbd_location import RbdLocation
+from storefs.drivers.rbd import header as rbd_header
+from storefs.drivers.rbd import images as rbd_images
+from storefs.drivers.rbd.allocation import allocated
+from storefs.drivers.rbd.io import MiB
+from storefs.drivers.rbd.location import RbdLocation
 from tests.contract.images import add, listed, pattern, read
 from tests.servers.rbd_pool import RbdPool
 from tests.unit.rbd.conftest import Make

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.rbd_io import PIECE, ImageReads, ImageWrites, MiB, OpenImage, cut, is_zero
+from storefs.drivers.rbd.io import PIECE, ImageReads, ImageWrites, MiB, OpenImage, cut, is_zero
 from tests.contract.images import pattern
 from tests.servers.rbd_pool import RbdPool
 

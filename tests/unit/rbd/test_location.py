@@ -4,7 +4,7 @@
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.rbd_location import RbdLocation
+from storefs.drivers.rbd.location import RbdLocation
 
 FSID = "f0310351-777c-44e0-a66c-7f8ab9925a76"
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import rbd_reader
 from storefs.drivers.base import Reader
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_io import MiB
+from storefs.drivers.rbd import reader as rbd_reader
+from storefs.drivers.rbd.io import MiB
 from tests.contract.images import pattern
 from tests.servers.rbd_pool import RbdPool
 

@@ -8,7 +8,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_io import MiB
+from storefs.drivers.rbd.io import MiB
 from tests.contract.images import add, listed, pattern, read
 from tests.servers.rbd_pool import RbdPool
 
@@ -83,7 +83,7 @@ def test_who_writes_to_it_forbids_deleting(driver: RbdDriver, images: RbdPool) -
 def test_what_is_replaced_while_it_is_written_to_is_removed_later(
     driver: RbdDriver, images: RbdPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storefs.drivers.rbd_target._AGAIN", 0.1)
+    monkeypatch.setattr("storefs.drivers.rbd.target._AGAIN", 0.1)
     add(driver, "image", b"old")
     with images.image("image"):
         add(driver, "image", b"new", replace=True)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import rbd_writer
 from storefs.drivers.journal import Journal
 from storefs.drivers.rbd import RbdDriver
-from storefs.drivers.rbd_io import MiB
-from storefs.drivers.rbd_target import RbdTarget
+from storefs.drivers.rbd import writer as rbd_writer
+from storefs.drivers.rbd.io import MiB
+from storefs.drivers.rbd.target import RbdTarget
 from storefs.upload import Upload
 from tests.contract.images import add, listed, parts_of, pattern, read, write
 from tests.mount.tools import await_true
@@ -183,8 +183,8 @@ ready()
 def test_an_upload_that_was_killed_is_removed_at_the_next_start(
     images: RbdPool, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storefs.drivers.rbd_target._AGAIN", 0.2)
-    monkeypatch.setattr("storefs.drivers.rbd_target._BUSY", 200)
+    monkeypatch.setattr("storefs.drivers.rbd.target._AGAIN", 0.2)
+    monkeypatch.setattr("storefs.drivers.rbd.target._BUSY", 200)
     kill_in_the_middle(RbdDriver, images.options, _UPLOAD)
     assert [name.startswith(".storefs-upload-") for name in images.names()] == [True]
     make()
@@ -192,7 +192,7 @@ def test_an_upload_that_was_killed_is_removed_at_the_next_start(
 
 
 _EXCHANGE = """
-from storefs.drivers.rbd_target import RbdTarget
+from storefs.drivers.rbd.target import RbdTarget
 writer = driver.create(driver.locate("image"), None, replace=True)
 write(writer, b"new")
 real = RbdTarget._rename
@@ -218,7 +218,7 @@ def test_an_exchange_that_was_killed_between_its_renames_is_taken_back(
 
 
 _DELETE = """
-from storefs.drivers.rbd_target import RbdTarget
+from storefs.drivers.rbd.target import RbdTarget
 def halt(self, pool, name, image_id):
     ready()
 RbdTarget.discard = halt

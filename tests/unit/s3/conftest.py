@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from storefs.drivers import s3_bucket
 from storefs.drivers.s3 import S3Driver
+from storefs.drivers.s3 import bucket as s3_bucket
 from tests.contract.harness import making
 from tests.mount.requirements import needed
 from tests.servers.fault_proxy import FaultProxy

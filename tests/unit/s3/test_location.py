@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.s3_location import S3Location
+from storefs.drivers.s3.location import S3Location
 from tests.contract.images import read
 from tests.servers.s3_client import Bucket
 from tests.unit.s3.conftest import Make

@@ -10,7 +10,7 @@ import pytest
 from storefs import exceptions
 from storefs.driver import Store
 from storefs.drivers.s3 import S3Driver
-from storefs.drivers.s3_endpoint import Endpoint
+from storefs.drivers.s3.endpoint import Endpoint
 from tests.contract.harness import configured, options_of
 from tests.contract.images import add, pattern, read
 from tests.servers.fault_proxy import FaultProxy

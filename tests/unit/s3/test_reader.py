@@ -6,8 +6,9 @@ import hashlib
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import s3_client, s3_copy
 from storefs.drivers.s3 import S3Driver
+from storefs.drivers.s3 import client as s3_client
+from storefs.drivers.s3 import copy as s3_copy
 from storefs.streams import listing
 from tests.contract.images import add, pattern, read
 from tests.servers.fault_proxy import FaultProxy

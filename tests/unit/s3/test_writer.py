@@ -12,9 +12,9 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.s3 import S3Driver
-from storefs.drivers.s3_parts import MAX_PART, MAX_PARTS, MAX_SIZE, Cut
-from storefs.drivers.s3_uploads import upload_journal
-from storefs.drivers.s3_writer import S3Writer
+from storefs.drivers.s3.parts import MAX_PART, MAX_PARTS, MAX_SIZE, Cut
+from storefs.drivers.s3.uploads import upload_journal
+from storefs.drivers.s3.writer import S3Writer
 from storefs.upload import Upload
 from tests.contract.images import add, parts_of, pattern, read, write
 from tests.mount.tools import await_true

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from storefs.drivers.sheepdog import SheepdogDriver
-from storefs.drivers.sheepdog_cluster import Settings
+from storefs.drivers.sheepdog.cluster import Settings
 from tests.contract.harness import making
 from tests.servers.sheep import Sheep
 from tests.servers.sheep_client import SheepClient
@@ -37,7 +37,7 @@ def make_driver(
 ) -> Iterator[MakeDriver]:
     """``make_driver(option=value, ...)``: one over the fake, with short time-outs and waits."""
     monkeypatch.setattr(
-        "storefs.drivers.sheepdog_sites.Settings",
+        "storefs.drivers.sheepdog.sites.Settings",
         functools.partial(Settings, back_off=(0.01, 0.01)),
     )
     given = {

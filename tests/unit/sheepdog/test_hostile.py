@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storefs import exceptions
-from storefs.drivers import sheepdog_wire as wire
-from storefs.drivers.sheepdog_cluster import Cluster, Settings
-from storefs.drivers.sheepdog_connection import Connection, Gateway
-from storefs.drivers.sheepdog_errors import RETRY, TABLE, error_of
-from storefs.drivers.sheepdog_inode import HEAD, Inode, pack_properties
-from storefs.drivers.sheepdog_vdis import Vdis
+from storefs.drivers.sheepdog import wire
+from storefs.drivers.sheepdog.cluster import Cluster, Settings
+from storefs.drivers.sheepdog.connection import Connection, Gateway
+from storefs.drivers.sheepdog.errors import RETRY, TABLE, error_of
+from storefs.drivers.sheepdog.inode import HEAD, Inode, pack_properties
+from storefs.drivers.sheepdog.vdis import Vdis
 from tests.contract.images import listed, pattern
 from tests.servers.sheep import Sheep
 from tests.servers.sheep_client import SheepClient

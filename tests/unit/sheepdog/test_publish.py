@@ -11,7 +11,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.sheepdog import SheepdogDriver
-from storefs.drivers.sheepdog_names import hidden_name, is_hidden, vdi_hash
+from storefs.drivers.sheepdog.names import hidden_name, is_hidden, vdi_hash
 from tests.contract.images import add, listed, pattern, read, write
 from tests.servers import sheep_cluster as fake
 from tests.servers.sheep import Sheep
@@ -208,7 +208,7 @@ def test_two_hosts_replace_at_once_and_one_of_them_is_the_image(
 def test_a_reservation_of_a_dead_host_is_told(
     driver: Any, client: SheepClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storefs.drivers.sheepdog_publish._PATIENCE", 0.01)
+    monkeypatch.setattr("storefs.drivers.sheepdog.publish._PATIENCE", 0.01)
     client.create(b"image", (4 << 40) + 5)
     assert listed(driver) == {}
     with pytest.raises(exceptions.Duplicate, match="dog vdi delete"):

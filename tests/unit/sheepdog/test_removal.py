@@ -90,7 +90,7 @@ def test_where_ids_are_given_again_no_image_loses_objects_to_the_one_before(
 def test_where_ids_are_given_again_a_name_with_snapshots_is_taken(
     make_driver: MakeDriver, sheep: Sheep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storefs.drivers.sheepdog_publish._PATIENCE", 0.01)
+    monkeypatch.setattr("storefs.drivers.sheepdog.publish._PATIENCE", 0.01)
     sheep.cluster = fake.Cluster(recycle=True)
     driver = make_driver()
     with contextlib.closing(SheepClient(sheep.host, sheep.port)) as client:

@@ -9,7 +9,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.sheepdog import SheepdogDriver
-from storefs.drivers.sheepdog_location import SheepdogLocation, gateways_of
+from storefs.drivers.sheepdog.location import SheepdogLocation, gateways_of
 from tests.contract.harness import options_of
 from tests.contract.images import add, listed, pattern, read
 from tests.servers.process import free_port

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from storefs.drivers import swift_accounts
 from storefs.drivers.swift import SwiftDriver
+from storefs.drivers.swift import accounts as swift_accounts
 from tests.contract.harness import making
 from tests.mount.requirements import needed
 from tests.servers import shared, swift_client

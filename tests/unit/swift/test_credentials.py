@@ -8,7 +8,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_credentials import References
+from storefs.drivers.swift.credentials import References
 from tests.contract.harness import configured, options_of
 
 INLINE = {

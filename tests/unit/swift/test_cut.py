@@ -4,8 +4,8 @@
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.swift_cut import MAX_SEGMENT, MAX_SEGMENTS, USUAL, Cut, MiB
-from storefs.drivers.swift_options import MB
+from storefs.drivers.swift.cut import MAX_SEGMENT, MAX_SEGMENTS, USUAL, Cut, MiB
+from storefs.drivers.swift.options import MB
 
 GiB = 1024 * MiB
 

@@ -7,7 +7,7 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_options import MB
+from storefs.drivers.swift.options import MB
 from tests.conftest import ExpectLog
 from tests.contract.images import add, pattern, read
 from tests.mount.requirements import needed

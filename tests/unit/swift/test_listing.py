@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import swift_client as requests
-from storefs.drivers import swift_listing
 from storefs.drivers.mtimes import parse_iso
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_options import MB
+from storefs.drivers.swift import client as requests
+from storefs.drivers.swift import listing as swift_listing
+from storefs.drivers.swift.options import MB
 from tests.contract.images import add, listed, pattern, read
 from tests.mount.requirements import needed
 from tests.servers import shared, swift_client

@@ -4,7 +4,7 @@
 import pytest
 
 from storefs import exceptions
-from storefs.drivers.swift_location import SwiftLocation
+from storefs.drivers.swift.location import SwiftLocation
 
 
 def _parsed(uri: str) -> SwiftLocation:

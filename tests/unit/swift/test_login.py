@@ -14,7 +14,7 @@ import urllib3
 
 from storefs import exceptions
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_session import Access, Session, on_servicenet
+from storefs.drivers.swift.session import Access, Session, on_servicenet
 from tests.contract.images import add, read
 from tests.servers import shared, swift_client
 from tests.servers.fault_proxy import FaultProxy
@@ -220,7 +220,7 @@ def test_a_fresh_token_that_is_refused_is_told(driver: SwiftDriver, proxy: Fault
 class _Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("storefs.drivers.swift_session.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("storefs.drivers.swift.session.time.monotonic", lambda: self.now)
 
 
 @pytest.mark.parametrize(

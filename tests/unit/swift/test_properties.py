@@ -4,9 +4,9 @@
 import pytest
 
 from storefs import exceptions
-from storefs.drivers import swift_metadata
 from storefs.drivers.swift import SwiftDriver
-from storefs.drivers.swift_options import MB
+from storefs.drivers.swift import metadata as swift_metadata
+from storefs.drivers.swift.options import MB
 from tests.contract.images import add, pattern, read
 from tests.servers.swift_client import Container
 

@@ -18,7 +18,7 @@ Make = Callable[..., VmwareDriver]
 @pytest.fixture(autouse=True)
 def own_state(state: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state directory of the test's own; retries without long waits."""
-    monkeypatch.setattr("storefs.drivers.vmware_server._BACK_OFF", (0.01,))
+    monkeypatch.setattr("storefs.drivers.vmware.server._BACK_OFF", (0.01,))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from storefs import exceptions
 from storefs.drivers.base import Capacity
 from storefs.drivers.vmware import VmwareDriver
-from storefs.drivers.vmware_datastores import Datastore, choose, datastores_of
+from storefs.drivers.vmware.datastores import Datastore, choose, datastores_of
 from tests.contract.images import add, listed, read
 from tests.servers.vcsim import ImageDirectory
 from tests.unit.vmware.conftest import Make

@@ -5,8 +5,8 @@ import pytest
 
 from storefs import exceptions
 from storefs.drivers.vmware import VmwareDriver
-from storefs.drivers.vmware_location import VmwareLocation
-from storefs.drivers.vmware_names import HIDDEN, file_name, image_of, note_name
+from storefs.drivers.vmware.location import VmwareLocation
+from storefs.drivers.vmware.names import HIDDEN, file_name, image_of, note_name
 from tests.contract.harness import configured
 
 GIVEN = {

@@ -8,8 +8,8 @@ import pytest
 from pyVim.connect import Disconnect, SmartConnect
 
 from storefs import exceptions
-from storefs.drivers import vmware_session
 from storefs.drivers.vmware import VmwareDriver
+from storefs.drivers.vmware import session as vmware_session
 from tests.contract.images import add, listed, pattern, read
 from tests.servers.fault_proxy import Request
 from tests.servers.vcsim import PASSWORD, USERNAME, ImageDirectory

@@ -11,7 +11,7 @@ import pytest
 from storefs import exceptions
 from storefs.drivers.base import Capacity
 from storefs.drivers.vmware import VmwareDriver
-from storefs.drivers.vmware_folder import Folder
+from storefs.drivers.vmware.folder import Folder
 from tests.conftest import ExpectLog
 from tests.contract.images import add, listed, parts_of, pattern, read, write
 from tests.mount.tools import await_true
@@ -189,7 +189,7 @@ def test_hashes_that_cannot_be_kept_do_not_cost_the_image(
     def fail(*_: object) -> None:
         raise exceptions.Forbidden("no")
 
-    monkeypatch.setattr("storefs.drivers.vmware_notes.move", fail)
+    monkeypatch.setattr("storefs.drivers.vmware.notes.move", fail)
     add(driver, "image", b"bytes")
     assert read(driver, "image") == b"bytes"
     expect_log("image is stored, but its hashes are not kept with it: no")
