@@ -177,6 +177,7 @@ class Vfs:
             await self._rename_published(spooled.store, node, new_name)
         else:
             self.tree.move(node, new_name)
+            self.names.came()
             if old is not None:
                 self.names.replaced(old)
                 await self.files.spooling.superseded(old)
