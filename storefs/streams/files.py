@@ -61,7 +61,10 @@ class Files:
         if flags & os.O_TRUNC:
             await self._cut_to_nothing(handle)
         elif flags & os.O_ACCMODE != os.O_WRONLY and node.pending is None:
-            handle.reading = await self._open_to_read(node, store)
+            try:
+                handle.reading = await self._open_to_read(node, store)
+            except exceptions.NotFound as exc:  # the kernel looks again, and O_CREAT makes one
+                raise exceptions.ImageChanged(image=node.name) from exc
         self._tree.opened(node, writable=handle.writable)
         return handle
 
@@ -112,14 +115,15 @@ class Files:
             handle.writing = self.streaming.replace(handle.node, handle.store)
 
     async def _open_to_read(self, node: Node, store: Store) -> ReadStream:
-        as_of = trio.current_time()
+        as_of, name = trio.current_time(), node.name
         try:
-            reader: Reader = await self._engine.threads(store).run(_open, store, node.name)
+            reader: Reader = await self._engine.threads(store).run(_open, store, name)
         except exceptions.NotFound:
-            self._names.gone(node)
+            if node.name == name:  # else it was renamed meanwhile
+                self._names.gone(node)
             raise
-        if node.named and reader.info.version != node.info.version:
-            self._names.learn(node.store_id, node.name, reader.info, as_of)
+        if node.named and node.name == name and reader.info.version != node.info.version:
+            self._names.learn(node.store_id, name, reader.info, as_of)
         return await self._stream_of(node, store, reader, node.info.version)
 
     async def _open_base(self, node: Node, version: str) -> ReadStream:

@@ -360,6 +360,23 @@ def test_news_from_elsewhere_arrive_within_the_attribute_timeout(mount: Mount) -
     await_true(lambda: not image.exists(), "the end of it")
 
 
+def test_who_would_create_an_image_does_not_hear_that_it_is_gone(make_mount: MakeMount) -> None:
+    """The kernel still knows the name, and opens what was removed elsewhere."""
+    mount = make_mount({"shared": "file"}, options={"attribute_timeout": 60})
+    image, behind = mount / "shared" / "image", mount.datadirs["shared"] / "image"
+    image.write_bytes(BYTES)
+    assert os.stat(image).st_size == len(BYTES)
+    behind.unlink()
+    descriptor = os.open(image, os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, b"new")
+    os.close(descriptor)
+    assert image.read_bytes() == b"new"
+    await_true(behind.exists, "the image in its store")
+    assert behind.read_bytes() == b"new"
+    behind.unlink()
+    refused(errno.ENOENT, image.read_bytes)
+
+
 # -- the command -----------------------------------------------------------------------------
 
 
