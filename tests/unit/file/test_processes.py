@@ -15,6 +15,7 @@ import pytest
 from storefs.drivers.file import FileDriver
 from tests.contract.harness import configured
 from tests.contract.images import listed, read, write
+from tests.unit.child import TREE
 
 
 def _driver(path: pathlib.Path, **options: Any) -> Any:
@@ -44,13 +45,12 @@ class _Child:
     """Another process in the middle of adding ``image``."""
 
     def __init__(self, datadir: pathlib.Path, text: str) -> None:
-        root = pathlib.Path(__file__).parents[2]
         self.process = subprocess.Popen(
             [sys.executable, "-c", _CHILD, str(datadir), text],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=root,
+            cwd=TREE,
         )
         assert self._line() == "written"
 
