@@ -192,8 +192,21 @@ def main() -> None:
         while True:
             writer.step()
     except OSError as exc:
-        if exc.errno not in (GONE | NO_DISK if "power" in flags else GONE):
+        dead = exc.errno in (GONE | NO_DISK if "power" in flags else GONE)
+        if not dead and not (exc.errno == errno.EIO and _is_gone()):
             raise
+
+
+def _is_gone() -> bool:
+    """Has the mount died? The request it was just reading then has failed with EIO.
+
+    That is the kernel's (fuse_dev_do_read in fs/fuse/dev.c): who is killed cannot be copied to.
+    """
+    try:
+        os.listdir()
+    except OSError as exc:
+        return exc.errno in GONE
+    return False
 
 
 if __name__ == "__main__":

@@ -161,7 +161,11 @@ class RbdTarget:
                 raise
 
     def _exchange(self, pool: str, source: str, target: str) -> bool:
-        """Give *target*, taken, to *source*; False if it was taken again meanwhile."""
+        """Give *target*, taken, to *source*; False if it was taken again meanwhile.
+
+        A pool that becomes full between the two steps takes no name any more: the old
+        image gets its own back when there is room, which giving up *source* makes.
+        """
         old = temporary("replaced", target)
         self.journal.begun(old, pool=pool, old=old, target=target)
         try:
