@@ -63,8 +63,9 @@ class Files:
         elif flags & os.O_ACCMODE != os.O_WRONLY and node.pending is None:
             try:
                 handle.reading = await self._open_to_read(node, store)
-            except exceptions.NotFound as exc:  # the kernel looks again, and O_CREAT makes one
-                raise exceptions.ImageChanged(image=node.name) from exc
+            except exceptions.NotFound as exc:
+                await self._look_again(node, exc)
+                raise
         self._tree.opened(node, writable=handle.writable)
         return handle
 
@@ -86,6 +87,13 @@ class Files:
             handle.writing = node.pending = self.streaming.begin(node, store, final)
         self._tree.opened(node, writable=True)
         return handle, node
+
+    async def _look_again(self, node: Node, reason: exceptions.NotFound) -> None:
+        """`ImageChanged` if the name is gone: the kernel looks again, and O_CREAT makes one."""
+        try:
+            await self._names.image(node.store_id, node.name)
+        except exceptions.NotFound:
+            raise exceptions.ImageChanged(image=node.name) from reason
 
     def successor(self, node: Node) -> Node:
         """A node to open instead of *node*, in order to replace the image."""
