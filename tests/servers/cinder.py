@@ -77,6 +77,8 @@ rbd_ceph_conf = {here}/ceph.conf
 rbd_cluster_name = ceph
 rados_connect_timeout = 10
 report_discard_supported = true
+# a thousand volumes that are nothing but rows count, as soon as it starts again
+max_over_subscription_ratio = 1000000
 [nfs]
 volume_driver = cinder.volume.drivers.nfs.NfsDriver
 volume_backend_name = nfs
@@ -87,6 +89,7 @@ nas_secure_file_permissions = false
 nfs_sparsed_volumes = true
 nfs_qcow2_volumes = false
 nfs_snapshot_support = false
+max_over_subscription_ratio = 1000000
 """
 
 #: With the fake:// transport services only hear each other within one process.
