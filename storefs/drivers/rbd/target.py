@@ -95,11 +95,27 @@ class RbdTarget:
             try:
                 self._rename(pool, name, gone)
             except exceptions.StorageFull:
-                # A full pool takes no new name, but lets go of the image.
                 self.journal.ended(gone)
-                gone = name
-                self.begun(pool, gone, image_id)
+                self._delete_in_place(pool, name, image_id)
+                return
         self.discard(pool, gone, image_id)
+
+    def _delete_in_place(self, pool: str, name: str, image_id: str) -> None:
+        """A full pool takes no new name, and often keeps the image: `StorageFull`.
+
+        librbd then says that there is none (it cannot note it in the trash first), and so
+        does `rbd rm`.
+        """
+        self.begun(pool, name, image_id)
+        try:
+            self._removal(pool, f"Image {name}", lambda removal: removal.remove(name))
+            if self.find(pool, name) == image_id:
+                raise exceptions.StorageFull(
+                    f"Pool {pool} is full and does not let go of image {name}: raise its quota or "
+                    "add OSDs, and delete it again"
+                )
+        finally:
+            self.journal.ended(name)
 
     def begun(self, pool: str, name: str, image_id: str = "") -> None:
         """Note that *name* is nothing anybody should see, if it is *image_id* still."""
