@@ -2,10 +2,10 @@
 """Every Glance-style image store as a directory, and the library below it.
 
 ``import storefs`` gives what ``import glance_store`` gives a service with
-several stores: the functions of `storefs.multi_backend`, the exceptions, and
-the modules ``location``, ``exceptions``, ``capabilities`` and ``driver``. They
-are loaded when they are first used, so the version can be asked for without
-any dependency.
+several stores: the functions of `storefs.multi_backend` and `storefs.backend`,
+the exceptions, and the modules ``backend``, ``location``, ``exceptions``,
+``capabilities`` and ``driver``. They are loaded when they are first used, so
+the version can be asked for without any dependency.
 """
 
 __version__ = "0.1.0"
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 import importlib
 from typing import Any
 
-_MODULES = ("capabilities", "driver", "exceptions", "location", "multi_backend")
+_MODULES = ("backend", "capabilities", "driver", "exceptions", "location", "multi_backend")
 
 _FUNCTIONS = (
     "add",
@@ -32,6 +32,8 @@ _FUNCTIONS = (
     "store_add_to_backend_with_multihash",
     "verify_store",
 )
+
+_SINGLE_STORE = ("create_stores", "delete_from_backend", "get_known_schemes", "register_opts")
 
 _EXCEPTIONS = (
     "AuthBadRequest",
@@ -77,12 +79,13 @@ _EXCEPTIONS = (
 #: name -> the module it comes from
 _SOURCES = {
     **dict.fromkeys(_FUNCTIONS, "multi_backend"),
+    **dict.fromkeys(_SINGLE_STORE, "backend"),
     **dict.fromkeys(_EXCEPTIONS, "exceptions"),
     "CONF": "multi_backend",
     "Store": "driver",
 }
 
-__all__ = ["CONF", "Store", "__version__", *_MODULES, *_FUNCTIONS, *_EXCEPTIONS]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULES, *_SOURCES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
