@@ -97,7 +97,11 @@ class ConfiguredStore(capabilities.StoreCapability):
         details = self.driver_class.DETAILS if self.driver_class else {}
         if name not in details:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return getattr(self.options, details[name])
+        detail = details[name]
+        if isinstance(detail, str):
+            return getattr(self.options, detail)
+        option, unit = detail
+        return getattr(self.options, option) * unit
 
     @property
     def store_id(self) -> str:

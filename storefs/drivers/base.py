@@ -205,8 +205,9 @@ class Driver(abc.ABC, Generic[L]):
     SCHEMES: ClassVar[Sequence[str]]
     #: the options of a store's group, with Glance's names
     OPTIONS: ClassVar[Sequence[cfg.Opt]] = ()
-    #: what Glance's discovery API reads of a store: attribute -> name of the option
-    DETAILS: ClassVar[Mapping[str, str]] = {}
+    #: what Glance's discovery API reads of a store: attribute -> name of the option, or
+    #: that and its unit in bytes
+    DETAILS: ClassVar[Mapping[str, str | tuple[str, int]]] = {}
     #: how the driver's URIs are parsed
     LOCATION: ClassVar[type[StoreLocation]]
 

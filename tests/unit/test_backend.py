@@ -8,8 +8,14 @@ import sys
 import pytest
 
 import storefs
-from storefs import backend, exceptions, location
+from storefs import backend, driver_types, exceptions, location
+from storefs.driver import Store
+from tests.contract.harness import options_of
 from tests.unit.conftest import Parse
+
+MiB = 2**20
+#: Swift's, as Glance counts
+MB = 1000 * 1024
 
 MEMORY = "[DEFAULT]\nenabled_backends = a:memory\n"
 
@@ -37,6 +43,33 @@ def test_everything_glance_asks_for_is_there_under_its_name() -> None:
     )
     root = pathlib.Path(storefs.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+#: What /v2/info/stores/detail reads of a store of each type: attribute -> value by default.
+DETAILS = {
+    "file": {"datadir": "/data", "chunk_size": 65536, "thin_provisioning": False},
+    "rbd": {"chunk_size": 8 * MiB, "pool": "images", "thin_provisioning": False},
+    "s3": {
+        "s3_store_large_object_size": 100 * MiB,
+        "s3_store_large_object_chunk_size": 10 * MiB,
+        "s3_store_thread_pools": 10,
+    },
+    "swift": {
+        "container": "glance",
+        "large_object_size": 5120 * MB,
+        "large_object_chunk_size": 200 * MB,
+    },
+    "cinder": {"volume_type": None, "use_multipath": False},
+}
+
+
+@pytest.mark.parametrize("kind", DETAILS)
+def test_glance_s_administrators_see_the_details_of_a_store(kind: str) -> None:
+    found = driver_types.load(kind)
+    store = Store(None, "s", found)
+    given = {"filesystem_store_datadir": "/data"} if kind == "file" else {}
+    store.options = options_of(found, **given)
+    assert {name: getattr(store, name) for name in DETAILS[kind]} == DETAILS[kind]
 
 
 def test_the_single_store_s_schemes_are_those_of_its_map(

@@ -55,7 +55,7 @@ class RbdDriver(
     LOCATION = RbdLocation
     OPTIONS = OPTIONS
     DETAILS = {
-        "chunk_size": "rbd_store_chunk_size",
+        "chunk_size": ("rbd_store_chunk_size", MiB),
         "pool": "rbd_store_pool",
         "thin_provisioning": "rbd_thin_provisioning",
     }

@@ -54,6 +54,11 @@ class S3Driver(
     SCHEMES = SCHEMES
     LOCATION = S3Location
     OPTIONS = OPTIONS
+    DETAILS = {
+        "s3_store_large_object_size": ("s3_store_large_object_size", MiB),
+        "s3_store_large_object_chunk_size": ("s3_store_large_object_chunk_size", MiB),
+        "s3_store_thread_pools": "s3_store_thread_pools",
+    }
 
     def __init__(self, options: Options, store_id: str) -> None:
         super().__init__(options, store_id)

@@ -67,8 +67,8 @@ class SwiftDriver(
     OPTIONS = OPTIONS
     DETAILS = {
         "container": "swift_store_container",
-        "large_object_size": "swift_store_large_object_size",
-        "large_object_chunk_size": "swift_store_large_object_chunk_size",
+        "large_object_size": ("swift_store_large_object_size", MB),
+        "large_object_chunk_size": ("swift_store_large_object_chunk_size", MB),
     }
 
     def __init__(self, options: Options, store_id: str) -> None:
