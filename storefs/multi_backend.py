@@ -231,12 +231,21 @@ def delete(uri: str, backend: str | None, context: Any = None) -> Any:
     return _ask(lambda store, where: store.delete(where, context=context), uri, backend)
 
 
-def get_size_from_uri_and_backend(uri: str, backend: str | None, context: Any = None) -> int | None:
-    """The size in bytes of the image at *uri*, None where the server does not tell."""
+def get_size_from_uri_and_backend(uri: str, backend: str | None, context: Any = None) -> int:
+    """The size in bytes of the image at *uri*; 0 where the server does not tell.
 
-    def measure(store: Any, where: location.Location) -> int | None:
-        size: int | None = store.get_size(where, context=context)
-        return size
+    Glance asks it of the URIs its users write: a web server that is not there is
+    `BadStoreUri`, their mistake, and no failure of a store.
+    """
+
+    def measure(store: Any, where: location.Location) -> int:
+        try:
+            size: int | None = store.get_size(where, context=context)
+        except exceptions.RemoteServiceUnavailable as exc:
+            if where.store_name not in ("http", "https"):
+                raise
+            raise exceptions.BadStoreUri(exc.msg) from exc
+        return size or 0
 
     return _ask(measure, uri, backend)
 

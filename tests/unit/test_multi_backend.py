@@ -13,6 +13,7 @@ from oslo_config import cfg
 
 import storefs
 from storefs import driver_types, exceptions, location, multi_backend
+from storefs.drivers.base import ImageInfo
 from storefs.drivers.memory import MemoryDriver
 from tests.unit.conftest import Install, Parse
 
@@ -484,6 +485,24 @@ def test_the_heaviest_store_is_asked_first(parse: Parse) -> None:
     for search in (storefs.get, storefs.delete, storefs.get_size_from_uri_and_backend):
         with pytest.raises(exceptions.NotFound, match=r"^Image not found in any configured back"):
             search("memory://x", None)
+
+
+def test_a_size_nobody_knows_is_a_number_to_glance(
+    parse: Parse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storefs.create_multi_stores(two(parse))
+    uri = put("a")
+    monkeypatch.setattr(MemoryDriver, "stat", lambda *_: ImageInfo("x", None))
+    assert storefs.get_size_from_uri_and_backend(uri, "a") == 0
+
+
+def test_a_web_server_that_is_not_there_is_the_uri_s_fault(parse: Parse) -> None:
+    storefs.create_multi_stores(two(parse, b="http"))
+    uri = "http://127.0.0.1:1/image"
+    with pytest.raises(exceptions.BadStoreUri, match="refused"):
+        storefs.get_size_from_uri_and_backend(uri, "b")
+    with pytest.raises(exceptions.RemoteServiceUnavailable):
+        storefs.get(uri, "b")
 
 
 def test_an_empty_image_is_found(parse: Parse) -> None:
