@@ -9,7 +9,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 
-from tests.servers import cargo_tools, cinder, go_tools, keystone, swift, vcsim, versitygw
+from tests.servers import cargo_tools, cinder, glance, go_tools, keystone, swift, vcsim, versitygw
 from tests.servers.process import ServerFailed
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     _prepare("keystone", keystone.VERSION, "empty.db", keystone.environment)
     _prepare("swift", swift.VERSION, ".built", swift.environment)
     _prepare("cinder", cinder.VERSION, "empty.db", cinder.environment)
+    _prepare("glance", glance.VERSION, "empty.db", glance.environment)
     for name, version in cargo_tools.TOOLS:
         build = functools.partial(cargo_tools.cargo_tool, name, version)
         _prepare(name, version, f"bin/{name}", build)
