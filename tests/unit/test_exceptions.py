@@ -51,8 +51,8 @@ def test_the_package_exports_it(kind: type[Exception]) -> None:
 
 
 def test_nothing_else_is_an_attribute() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'create_stores'"):
-        _ = storefs.create_stores
+    with pytest.raises(AttributeError, match="no attribute 'get_from_backend'"):
+        _ = storefs.get_from_backend
 
 
 @pytest.mark.parametrize("name", storefs.__all__)
