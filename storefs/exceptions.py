@@ -13,7 +13,8 @@
         |   +-- UnsupportedWrite     a write that cannot be streamed
         +-- BadStoreUri, UnknownScheme, UnknownHashingAlgo
         +-- BadStoreConfiguration    options or dependencies; DriverLoadFailure, HostNotInitialized
-        +-- StorageFull, ImageTooLarge
+        +-- StorageFull
+        |   +-- ImageTooLarge        there would never be room for it
         +-- Forbidden, StorageWriteDenied, NotAuthenticated, AuthorizationFailure, ...
         +-- StoreAddDisabled, StoreDeleteNotSupported, StoreGetNotSupported,
         |   StoreRandomGetNotSupported         the capability is missing
@@ -101,7 +102,9 @@ class StorageFull(GlanceStoreException):
     message = "There is not enough disk space on the image storage media."
 
 
-class ImageTooLarge(GlanceStoreException):
+class ImageTooLarge(StorageFull):
+    """Glance tells its users so (413) of what it knows, which is `StorageFull`."""
+
     message = "The image is larger than the store can hold."
 
 

@@ -36,6 +36,7 @@ def test_message(error: exceptions.GlanceStoreException, text: str) -> None:
 def test_families_callers_catch() -> None:
     assert issubclass(exceptions.DriverLoadFailure, exceptions.BadStoreConfiguration)
     assert issubclass(exceptions.StoreRandomGetNotSupported, exceptions.StoreGetNotSupported)
+    assert issubclass(exceptions.ImageTooLarge, exceptions.StorageFull)
     assert issubclass(exceptions.UnsupportedBackend, exceptions.BackendException)
     assert not issubclass(exceptions.BackendException, exceptions.GlanceStoreException)
     assert not issubclass(exceptions.TimeoutError, OSError)
