@@ -237,6 +237,19 @@ class Store(ConfiguredStore):
         assert isinstance(driver, base.SupportsDelete)
         driver.delete(location.store_location)
 
+    def is_image_associated_with_store(self, context: Any, volume_id: str) -> bool:
+        """Whether Glance may take *volume_id*, whose location names no store, for this store's.
+
+        It is asked of each Cinder store, for every such image that is looked at: what
+        goes wrong is logged alone.
+        """
+        try:
+            driver = self.on_behalf_of(context).driver
+            return isinstance(driver, base.SupportsAdoption) and driver.adopts(volume_id)
+        except Exception as exc:  # noqa: BLE001 - the image is shown all the same
+            LOG.debug("Is %s in store %s? %s", volume_id, self.store_id, explain(exc))
+            return False
+
     def set_acls(
         self,
         location: Any,

@@ -344,6 +344,15 @@ class SupportsLocationMetadata(Protocol[L_contra]):
 
 
 @runtime_checkable
+class SupportsAdoption(Protocol):
+    """Images in rows of Glance's that name no store, because they are older than its several."""
+
+    def adopts(self, object_id: str) -> bool:
+        """Whether what the backend calls *object_id* lies where this store puts its images."""
+        ...
+
+
+@runtime_checkable
 class SupportsContext(Protocol):
     """A store in which each caller has an account, or rights, of its own."""
 

@@ -740,6 +740,46 @@ def test_glance_reads_the_details_of_a_file_store(parse, tmp_path):
         _ = store.pool
 
 
+class MeasuredDriver(MemoryDriver):
+    OPTIONS = (cfg.IntOpt("part_mib", default=8), cfg.StrOpt("pool", default="images"))
+    DETAILS = {"part_size": ("part_mib", 2**20), "pool": "pool"}
+
+
+def test_a_detail_with_a_unit_is_in_bytes() -> None:
+    store = make(MeasuredDriver, part_mib=3)
+    assert (store.part_size, store.pool) == (3 * 2**20, "images")
+
+
+class AdoptingDriver(MemoryDriver, base.SupportsContext):
+    """Its volumes are a caller's own."""
+
+    project = "service"
+
+    def for_context(self, context: Any) -> base.Driver[Any]:
+        view = copy.copy(self)
+        view.project = context["project_id"]
+        return view
+
+    def adopts(self, object_id: str) -> bool:
+        if object_id == "gone":
+            raise exceptions.NotFound(image=object_id)
+        return object_id == f"volume of {self.project}"
+
+
+def test_glance_asks_whose_a_volume_is() -> None:
+    store, caller = make(AdoptingDriver), {"project_id": "blue"}
+    assert store.is_image_associated_with_store(caller, "volume of blue")
+    assert store.is_image_associated_with_store(None, "volume of service")
+    assert not store.is_image_associated_with_store(caller, "volume of service")
+    assert not store.is_image_associated_with_store(caller, "gone")
+    assert not make().is_image_associated_with_store(caller, "volume of blue")
+
+
+def test_a_broken_store_adopts_nothing(expect_log: Expect) -> None:
+    assert not make(BadDriver).is_image_associated_with_store(None, "volume")
+    expect_log("is broken")
+
+
 class TenantDriver(MemoryDriver, base.SupportsContext):
     """Every project has a place of its own, named before the image."""
 

@@ -58,6 +58,11 @@ class Api:
                 return
             marker = page[-1].id
 
+    def default_kind(self) -> str:
+        """The name of the volume type of volumes for which none is asked."""
+        with translated("Cinder's default volume type"):
+            return str(self._client.volume_types.default().name)
+
     def make(self, gib: int, name: str, metadata: Mapping[str, str], kind: str | None) -> str:
         """The id of a new volume that is not ready yet; `StorageFull`."""
         with translated("A new volume"):

@@ -19,6 +19,7 @@ from storefs.drivers.base import (
     Options,
     Reader,
     SupportsAdd,
+    SupportsAdoption,
     SupportsCapacity,
     SupportsContext,
     SupportsDelete,
@@ -57,6 +58,7 @@ class CinderDriver(
     SupportsRename[CinderLocation],
     SupportsProperties[CinderLocation],
     SupportsContext,
+    SupportsAdoption,
 ):
     """The volumes of one project. Without an account each caller's project is asked."""
 
@@ -85,7 +87,8 @@ class CinderDriver(
 
     @property
     def url_prefix(self) -> str:
-        return f"{PREFIX}{self.store_id}/"
+        """Glance's: without the slash, which it writes itself before a volume it adopts."""
+        return f"{PREFIX}{self.store_id}"
 
     def locate(self, image_id: str) -> CinderLocation:
         check_name(image_id, "Cinder")
@@ -144,6 +147,12 @@ class CinderDriver(
         metadata = metadata_of(properties)
         volume = self._catalog.find(location)
         self._attacher.api.add_metadata(volume.id, metadata)
+
+    def adopts(self, object_id: str) -> bool:
+        """Whether the volume is of the store's type, or else of Cinder's default type."""
+        api = self._attacher.api
+        kind = self.options.cinder_volume_type or api.default_kind()
+        return bool(api.volume(object_id).kind == kind)
 
     def close(self) -> None:
         self._shares.close()

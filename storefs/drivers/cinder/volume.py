@@ -50,7 +50,10 @@ _UNREADABLE = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Volume:
-    """What Cinder tells of a volume; *gib* is its size, *created_ns* counts from the epoch."""
+    """What Cinder tells of a volume; *gib* is its size, *created_ns* counts from the epoch.
+
+    *kind* is the name of its volume type.
+    """
 
     id: str
     name: str
@@ -60,6 +63,7 @@ class Volume:
     created_ns: int
     multiattach: bool = False
     encrypted: bool = False
+    kind: str = ""
 
     @classmethod
     def of(cls, resource: Any) -> "Volume":
@@ -74,6 +78,7 @@ class Volume:
             _nanoseconds(told.get("created_at") or ""),
             bool(told.get("multiattach")),
             bool(told.get("encrypted")),
+            told.get("volume_type") or "",
         )
 
     @property
