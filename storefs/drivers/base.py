@@ -93,6 +93,11 @@ def unquoted_image_id(quoted: str) -> str:
     return image_id
 
 
+def joined(pieces: Sequence[Buffer]) -> Buffer:
+    """What `Reader.pread` says of what `Reader.preadv` said."""
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def mtime_property(properties: Mapping[str, str], default: int) -> int:
     """The property ``mtime_ns`` as a number, or *default*; `Invalid`."""
     text = properties.get("mtime_ns")
@@ -121,6 +126,10 @@ class Reader(abc.ABC):
         Past the end it is ``b""``. The bytes are those of the version `open`
         pinned, or `ImageChanged` is raised; never short, never mixed.
         """
+
+    def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
+        """`pread` in the pieces in which it arrived, by a driver to which joining is a copy."""
+        return [self.pread(length, offset)]
 
     def close(self) -> None:
         """Let go of what `open` took; may be called more than once."""

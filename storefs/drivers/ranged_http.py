@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import ClassVar
 
 from storefs import exceptions
-from storefs.drivers.base import Buffer, ImageInfo, Reader
+from storefs.drivers.base import Buffer, ImageInfo, Reader, joined
 from storefs.drivers.http_answer import Answer, Attempts, Interrupted, retried
 from storefs.drivers.http_transport import Origin, Transport
 from storefs.drivers.http_url import public_url
@@ -187,7 +187,7 @@ class RangedHttp(Reader):
                     offset += len(data)
             except Interrupted as exc:
                 attempts.failed(exc)
-        return _joined(pieces)
+        return joined(pieces)
 
     def _ask(self, length: int, offset: int) -> Answer:
         """206, or 200 from a server that ignores ranges, of the pinned version."""
@@ -258,10 +258,6 @@ def _received(answer: Answer, length: int, piece: int) -> Iterator[bytes]:
         answer.finish()
 
 
-def _joined(pieces: list[bytes]) -> bytes:
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 class _Sequential:
     """The image as one body with a position in it; one caller at a time.
 
@@ -277,7 +273,7 @@ class _Sequential:
         self._lock = threading.Lock()
         self.end: int | None = None
 
-    def pread(self, length: int, offset: int) -> bytes:
+    def pread(self, length: int, offset: int) -> Buffer:
         """As `Reader.pread`. What lies before *offset* is read and dropped."""
         pieces: list[bytes] = []
         attempts = Attempts()
@@ -293,7 +289,7 @@ class _Sequential:
                 pieces.append(data)
                 length -= len(data)
                 offset += len(data)
-        return _joined(pieces)
+        return joined(pieces)
 
     def _seek(self, offset: int) -> None:
         if self._position > offset:

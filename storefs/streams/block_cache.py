@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import trio
 
-from storefs.drivers.base import Buffer
+from storefs.streams.block import Block
 from storefs.streams.budget import Budget
 
 #: A block that was fetched or used less than this ago is not evicted, seconds:
@@ -29,7 +29,7 @@ class _Fetch:
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.block: Buffer | None = None
+        self.block: Block | None = None
         self.error: Exception | None = None
 
 
@@ -43,12 +43,12 @@ class BlockCache:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._blocks: collections.OrderedDict[BlockKey, Buffer] = collections.OrderedDict()
+        self._blocks: collections.OrderedDict[BlockKey, Block] = collections.OrderedDict()
         self._used: dict[BlockKey, float] = {}
         self._fetches: dict[BlockKey, _Fetch] = {}
         budget.reclaim = self._evict
 
-    def peek(self, key: BlockKey) -> Buffer | None:
+    def peek(self, key: BlockKey) -> Block | None:
         """The block, if it is here; no waiting."""
         block = self._blocks.get(key)
         if block is not None:
@@ -67,8 +67,8 @@ class BlockCache:
         )
 
     async def get(
-        self, key: BlockKey, fetch: Callable[[], Awaitable[Buffer]], *, keep: bool = True
-    ) -> Buffer:
+        self, key: BlockKey, fetch: Callable[[], Awaitable[Block]], *, keep: bool = True
+    ) -> Block:
         """The block, fetched if need be; with ``keep=False`` only for those who wait."""
         while (block := self.peek(key)) is None:
             under_way = self._fetches.get(key)
@@ -89,8 +89,8 @@ class BlockCache:
             self._budget.give(len(block))
 
     async def _fetch(
-        self, key: BlockKey, fetch: Callable[[], Awaitable[Buffer]], keep: bool
-    ) -> Buffer:
+        self, key: BlockKey, fetch: Callable[[], Awaitable[Block]], keep: bool
+    ) -> Block:
         under_way = self._fetches[key] = _Fetch()
         keep = self._budget.fits(key.length) and keep
         self._budget.take(key.length)

@@ -13,6 +13,7 @@ import trio
 
 from storefs import exceptions
 from storefs.drivers.base import Buffer, Reader
+from storefs.streams.block import Block
 from storefs.streams.block_cache import BlockCache, BlockKey
 from storefs.streams.threads import Threads
 
@@ -137,9 +138,10 @@ class ReadStream:
             start = offset - offset % size
             block = self._cache.peek(self._key(start, size))
             if block is not None and offset + length <= start + size:
-                return memoryview(block)[offset - start : offset - start + length]
+                return block.cut(offset - start, length)
         key = BlockKey(self._image, offset, length)
-        return await self._cache.get(key, lambda: self._fetch(key), keep=False)
+        block = await self._cache.get(key, lambda: self._fetch(key), keep=False)
+        return block.cut(0, length)
 
     async def _from_blocks(self, run: _Run, offset: int, length: int) -> Buffer:
         first = await self._piece(run, offset, length)
@@ -151,15 +153,15 @@ class ReadStream:
             have += len(pieces[-1])
         return b"".join(pieces)
 
-    async def _piece(self, run: _Run, offset: int, length: int) -> memoryview:
+    async def _piece(self, run: _Run, offset: int, length: int) -> Buffer:
         """What one block has of it; empty past the end of an image of unknown size."""
         start, size = run.block(offset)
         key = self._key(start, size)
         if self.size is not None and not self._cache.welcome(key):
             # fetching a block that cannot be kept would fetch it for every request
-            return memoryview(await self._exact(offset, min(length, start + size - offset)))
+            return await self._exact(offset, min(length, start + size - offset))
         block = await self._cache.get(key, lambda: self._fetch(key))
-        piece = memoryview(block)[offset - start : offset - start + length]
+        piece = block.cut(offset - start, length)
         self._served(run, key, len(piece))
         return piece
 
@@ -175,9 +177,9 @@ class ReadStream:
             size = min(size, self.size - start)
         return BlockKey(self._image, start, size)
 
-    async def _fetch(self, key: BlockKey) -> Buffer:
+    async def _fetch(self, key: BlockKey) -> Block:
         async with self._lane:
-            block = await self._threads.run(self._reader.pread, key.length, key.offset)
+            block = Block(await self._threads.run(self._reader.preadv, key.length, key.offset))
         if self.size is not None and len(block) != key.length:
             raise exceptions.BackendException(
                 f"{key.image[1]}: {len(block)} bytes at {key.offset} where {key.length} are"

@@ -73,6 +73,7 @@ def test_any_length_and_offset_is_a_slice(harness: Harness, length: int, offset:
         reader = harness.driver.open(location)
     with contextlib.closing(reader):
         assert bytes(reader.pread(length, offset)) == data[offset : offset + length]
+        assert b"".join(reader.preadv(length, offset)) == data[offset : offset + length]
 
 
 def test_past_the_end_is_nothing(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 """Readers and writers that count and that wait for the test's leave."""
 
 import collections
+import itertools
 import threading
 
 from storefs.drivers.base import Buffer, ImageInfo, Reader, Writer
@@ -10,7 +11,10 @@ IMAGE = ("store", "image", "version")
 
 
 class CountingReader(Reader):
-    """*data*, with the (offset, length) of each `pread`; *size* is what it tells."""
+    """*data*, with the (offset, length) of each `pread`, in pieces whose seams lie anywhere."""
+
+    #: pieces end at its multiples, bytes
+    seam = 700_001
 
     def __init__(self, data: bytes, *, tells_size: bool = True, max_concurrency: int = 4) -> None:
         self.data = data
@@ -39,6 +43,11 @@ class CountingReader(Reader):
         finally:
             with self._lock:
                 self._running -= 1
+
+    def preadv(self, length: int, offset: int) -> list[Buffer]:
+        data = self.pread(length, offset)
+        seams = range(self.seam - offset % self.seam, len(data), self.seam)
+        return [data[begin:end] for begin, end in itertools.pairwise([0, *seams, len(data)])]
 
     def close(self) -> None:
         self.closed = True

@@ -5,6 +5,7 @@ import abc
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from typing import Any
 
 from storefs import exceptions
@@ -32,9 +33,19 @@ class Device(abc.ABC):
     def pread(self, length: int, offset: int) -> Buffer:
         """Exactly *length* bytes, or an error: never fewer."""
 
+    def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
+        """The same, in the pieces in which it arrived."""
+        return [self.pread(length, offset)]
+
     @abc.abstractmethod
     def pwrite(self, data: memoryview, offset: int) -> None:
         """All of *data*; no reference to it is kept."""
+
+    def pwritev(self, pieces: Sequence[memoryview], offset: int) -> None:
+        """All of *pieces*, one after the other."""
+        for piece in pieces:
+            self.pwrite(piece, offset)
+            offset += len(piece)
 
     @abc.abstractmethod
     def flush(self) -> None:
@@ -56,8 +67,14 @@ class RbdDevice(Device):
     def pread(self, length: int, offset: int) -> Buffer:
         return self._reads.read(length, offset)
 
+    def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
+        return self._reads.read_pieces(length, offset)
+
     def pwrite(self, data: memoryview, offset: int) -> None:
         self._writes.write(data, offset)
+
+    def pwritev(self, pieces: Sequence[memoryview], offset: int) -> None:
+        self._writes.write_pieces(pieces, offset)
 
     def flush(self) -> None:
         self._writes.flush()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading an image: its volume's first bytes, as many as the image has."""
 
+from collections.abc import Sequence
+
 from storefs.drivers.base import Buffer, ImageInfo, Reader
 from storefs.drivers.cinder.sharing import Share
 
@@ -19,6 +21,10 @@ class CinderReader(Reader):
     def pread(self, length: int, offset: int) -> Buffer:
         length = min(length, self._size - offset)
         return self._share.pread(length, offset) if length > 0 else b""
+
+    def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
+        length = min(length, self._size - offset)
+        return self._share.preadv(length, offset) if length > 0 else []
 
     def close(self) -> None:
         self._share.release()

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from storefs import exceptions
 from storefs.drivers.base import Buffer
@@ -36,6 +36,9 @@ class Share:
 
     def pread(self, length: int, offset: int) -> Buffer:
         return self._attachment.device.pread(length, offset)
+
+    def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
+        return self._attachment.device.preadv(length, offset)
 
     def release(self) -> None:
         if self._released.acquire(blocking=False):

@@ -86,8 +86,12 @@ class CinderWriter(Writer, SupportsReread):
         return PART_SIZE
 
     def pwrite(self, data: memoryview, offset: int) -> None:
-        with self._device(offset + len(data)) as device:
-            device.pwrite(data, offset)
+        self.pwritev([data], offset)
+
+    def pwritev(self, pieces: list[memoryview], offset: int) -> None:
+        """They are not joined."""
+        with self._device(offset + sum(map(len, pieces))) as device:
+            device.pwritev(pieces, offset)
 
     def skip(self, length: int, offset: int) -> None:
         with self._device(offset + length) as device:

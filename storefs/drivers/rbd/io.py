@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from storefs import exceptions
-from storefs.drivers.base import Buffer
+from storefs.drivers.base import Buffer, joined
 from storefs.drivers.rbd.errors import failure, translated
 
 MiB = 1024 * 1024
@@ -100,13 +100,16 @@ class ImageReads:
 
         `ImageChanged` if librbd gives less: it was cut meanwhile.
         """
+        return joined(self.read_pieces(length, offset))
+
+    def read_pieces(self, length: int, offset: int) -> list[Buffer]:
+        """The same as librbd gave it: in pieces of `PIECE`, cut at its multiples."""
         end = min(offset + length, self._size)
         if offset >= end:
-            return b""
+            return []
         with self._image.use() as image:
             pieces = _settled(_ReadPiece(image, *piece) for piece in cut(offset, end, PIECE))
-            data = [piece.result(self._image.what) for piece in pieces]
-        return data[0] if len(data) == 1 else b"".join(data)
+            return [piece.result(self._image.what) for piece in pieces]
 
 
 class ImageWrites:
@@ -142,7 +145,7 @@ class ImageWrites:
 
     def _extents(self, pieces: Sequence[memoryview], offset: int) -> Iterator[tuple[bytes, int]]:
         """What of *pieces* has to be written, and where."""
-        objects = _by_object(pieces, offset, self._object_size)
+        objects = by_object(pieces, offset, self._object_size)
         kept = [(at, held) for at, held in objects.items() if not self._is_hole(held)]
         with self._lock:
             self.objects += len(kept)
@@ -229,7 +232,7 @@ def cut(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:
         begin += length
 
 
-def _by_object(
+def by_object(
     pieces: Sequence[memoryview], offset: int, object_size: int
 ) -> dict[int, list[memoryview]]:
     """What each object gets of *pieces*, by where in the image that begins."""

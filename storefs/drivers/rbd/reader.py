@@ -15,13 +15,14 @@ only after a second look:
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from storefs import exceptions
-from storefs.drivers.base import Buffer, ImageInfo, Reader
+from storefs.drivers.base import Buffer, ImageInfo, Reader, joined
 from storefs.drivers.rbd.cluster import Cluster
 from storefs.drivers.rbd.header import Header, Snapshot, header_object, read_snapshot
-from storefs.drivers.rbd.io import ImageReads, OpenImage, cut, is_zero
+from storefs.drivers.rbd.io import ImageReads, OpenImage, by_object, is_zero
 
 #: How long somebody who has the image open for writing may be one who removes it: so
 #: many looks, so many seconds apart. Removing frees some thousand objects a second.
@@ -60,22 +61,26 @@ class RbdReader(Reader):
             self._cloned = bool(opened.overlap())
 
     def pread(self, length: int, offset: int) -> Buffer:
+        return joined(self.preadv(length, offset))
+
+    def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
         try:
-            data = self._reads.read(length, offset)
+            pieces = self._reads.read_pieces(length, offset)
         except exceptions.NotFound as exc:
             raise exceptions.ImageChanged(image=self.info.image_id) from exc
-        if data and (self._cloned or self._lacks_an_object(memoryview(data), offset)):
+        if pieces and (self._cloned or self._lacks_an_object(pieces, offset)):
             self._check.after_zeros()
-        return data
+        return pieces
 
     def close(self) -> None:
         self._image.close()
 
-    def _lacks_an_object(self, data: memoryview, offset: int) -> bool:
+    def _lacks_an_object(self, pieces: Sequence[Buffer], offset: int) -> bool:
         """Could one of the objects be missing: is all we have of it zeros?"""
         lacks = False
-        for at, length in cut(offset, offset + len(data), self._object_size):
-            if is_zero(data[at - offset : at - offset + length]):
+        views = [memoryview(piece) for piece in pieces]
+        for at, held in by_object(views, offset, self._object_size).items():
+            if all(map(is_zero, held)):
                 lacks = True
             else:
                 self._check.has_data(at // self._object_size)

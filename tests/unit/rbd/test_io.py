@@ -43,6 +43,11 @@ def test_reads_are_exact_and_end_where_the_image_ends(
     assert bytes(found) == data[offset : offset + length]
 
 
+def test_what_is_read_is_not_joined(opened: OpenImage) -> None:
+    pieces = ImageReads(opened, _SIZE).read_pieces(3 * PIECE, PIECE // 2)
+    assert [len(piece) for piece in pieces] == [PIECE // 2, PIECE, PIECE, PIECE // 2]
+
+
 def test_an_object_of_zeros_is_left_out_of_a_fresh_image(
     opened: OpenImage, images: RbdPool
 ) -> None:
