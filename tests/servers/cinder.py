@@ -7,9 +7,9 @@ tests' Keystone who may do what.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -20,10 +20,10 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from tests.servers import openstack
 from tests.servers.ceph import Ceph
 from tests.servers.keystone import Keystone
 from tests.servers.process import Process, ServerFailed, free_port
-from tests.servers.venv_tools import python_server
 
 VERSION = "29.0.0"
 POOL = "volumes"
@@ -138,12 +138,8 @@ launcher.wait()
 
 def environment() -> pathlib.Path:
     """The environment with Cinder and an empty database in it, built if need be; `ServerFailed`."""
-    directory = python_server("cinder", VERSION)
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _bring_bindings(directory)
-        if not (directory / "empty.db").exists():
-            _lay_out(directory)
+    directory = openstack.environment("cinder", VERSION, sync=("db", "sync"))
+    _bring_bindings(directory)
     return directory
 
 
@@ -156,29 +152,10 @@ def _bring_bindings(venv: pathlib.Path) -> None:
         if not fitting:
             raise ServerFailed(f"there is no python3-{name} for {version}")
         link = venv / "lib" / version / "site-packages" / fitting[0].name
-        link.unlink(missing_ok=True)
-        link.symlink_to(fitting[0])
-
-
-def _lay_out(directory: pathlib.Path) -> None:
-    work = directory / "layout"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    conf = work / "cinder.conf"
-    conf.write_text(f"[database]\nconnection = sqlite:///{work}/cinder.db\n")
-    _run(directory, "cinder-manage", "--config-file", conf, "db", "sync")
-    (work / "cinder.db").rename(directory / "empty.db")
-
-
-def _run(venv: pathlib.Path, program: str, *arguments: str | pathlib.Path) -> None:
-    command = [venv / "bin" / "python", "-W", "ignore", venv / "bin" / program, *arguments]
-    words = [str(word) for word in command]
-    try:
-        subprocess.run(words, check=True, capture_output=True, text=True, timeout=300)
-    except subprocess.CalledProcessError as exc:
-        raise ServerFailed(f"{program}: {exc.stderr[-2000:]}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise ServerFailed(f"{program} hangs") from exc
+        if not link.exists():
+            new = link.with_suffix(f".{os.getpid()}")  # another run may bring it at the same time
+            new.symlink_to(fitting[0])
+            new.rename(link)
 
 
 class Cinder:
@@ -295,7 +272,7 @@ class Cinder:
         )
         (here / "cinder.conf").write_text(text)
         self._register()
-        shutil.copy(self._venv / "empty.db", self.database)
+        shutil.copy(self._venv / openstack.EMPTY, self.database)
 
     def _make_pool(self) -> None:
         """The pool, a user who may use it, and a configuration that holds both."""

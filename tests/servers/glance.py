@@ -4,7 +4,6 @@
 It takes everybody for an administrator, and keeps what it knows in sqlite.
 """
 
-import fcntl
 import importlib.metadata
 import pathlib
 import shutil
@@ -12,8 +11,8 @@ import subprocess
 from collections.abc import Mapping
 
 import storefs
-from tests.servers.process import Process, ServerFailed, free_port
-from tests.servers.venv_tools import python_server
+from tests.servers import openstack
+from tests.servers.process import Process, free_port
 
 VERSION = "33.0.0"
 
@@ -107,31 +106,7 @@ sys.exit(importlib.import_module(f"glance.cmd.{name}").main())
 
 def environment() -> pathlib.Path:
     """The environment with Glance and an empty database in it, built if need be; `ServerFailed`."""
-    directory = python_server("glance", VERSION, _OURS)
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "empty.db").exists():
-            _lay_out(directory)
-    return directory
-
-
-def _lay_out(directory: pathlib.Path) -> None:
-    work = directory / "layout"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    conf = work / "glance-api.conf"
-    conf.write_text(f"[database]\nconnection = sqlite:///{work}/glance.db\n")
-    program = [str(directory / "bin" / "python"), "-W", "ignore"]
-    command = [*program, str(directory / "bin" / "glance-manage"), "--config-file", str(conf)]
-    try:
-        subprocess.run(
-            [*command, "db_sync"], check=True, capture_output=True, text=True, timeout=300
-        )
-    except subprocess.CalledProcessError as exc:
-        raise ServerFailed(f"glance-manage db_sync: {exc.stderr[-2000:]}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise ServerFailed("glance-manage db_sync hangs") from exc
-    (work / "glance.db").rename(directory / "empty.db")
+    return openstack.environment("glance", VERSION, _OURS)
 
 
 class Glance:
@@ -175,7 +150,7 @@ class Glance:
     def start(self) -> None:
         """Returns when it answers; `ServerFailed`."""
         if not (self._here / "glance.db").exists():
-            shutil.copy(self._venv / "empty.db", self._here / "glance.db")
+            shutil.copy(self._venv / openstack.EMPTY, self._here / "glance.db")
         self._process.start(patience=120)
 
     def stop(self) -> None:

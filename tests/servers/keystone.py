@@ -6,19 +6,17 @@ demo/demo-pass (member) and reader/reader-pass (reader), all in domain `default`
 project `labproj` with alice/alice-pass in domain `labdomain`; project `service`.
 """
 
-import fcntl
 import json
 import os
 import pathlib
 import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from tests.servers import openstack
 from tests.servers.process import Process, ServerFailed, free_port
-from tests.servers.venv_tools import python_server
 
 VERSION = "30.0.0"
 REGION = "RegionOne"
@@ -62,37 +60,8 @@ waitress.serve(application, listen=listen, threads=4)
 
 
 def environment() -> pathlib.Path:
-    """The environment with Keystone and an empty database in it, built if need be; `ServerFailed`.
-
-    Laying out the tables takes 20 seconds, which each run would wait for.
-    """
-    directory = python_server("keystone", VERSION, "waitress==3.0.2")
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "empty.db").exists():
-            _lay_out(directory)
-    return directory
-
-
-def _lay_out(directory: pathlib.Path) -> None:
-    work = directory / "layout"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    conf = work / "keystone.conf"
-    conf.write_text(_CONFIGURATION.format(root="http://127.0.0.1", here=work, token_life=3600))
-    _manage(directory, conf, "db_sync")
-    (work / "keystone.db").rename(directory / "empty.db")
-
-
-def _manage(venv: pathlib.Path, conf: pathlib.Path, *arguments: str) -> None:
-    program = [str(venv / "bin" / "python"), "-W", "ignore", str(venv / "bin" / "keystone-manage")]
-    command = [*program, "--config-file", str(conf), *arguments]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    except subprocess.CalledProcessError as exc:
-        raise ServerFailed(f"keystone-manage {arguments[0]}: {exc.stderr[-2000:]}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise ServerFailed(f"keystone-manage {arguments[0]} hangs") from exc
+    """The environment with Keystone and an empty database in it, built once; `ServerFailed`."""
+    return openstack.environment("keystone", VERSION, "waitress==3.0.2")
 
 
 class Keystone:
@@ -245,11 +214,11 @@ class Keystone:
         self._conf.write_text(text)
 
     def _bootstrap(self) -> None:
-        shutil.copy(self._venv / "empty.db", self._here / "keystone.db")
+        shutil.copy(self._venv / openstack.EMPTY, self._here / "keystone.db")
         who = ("--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid()))
         for name in ("fernet", "credential"):
             (self._here / name).mkdir(mode=0o700)
-            _manage(self._venv, self._conf, f"{name}_setup", *who)
+            openstack.manage(self._venv, "keystone", self._conf, f"{name}_setup", *who)
         urls = [
             word
             for interface in ("admin", "public", "internal")
@@ -257,7 +226,7 @@ class Keystone:
         ]
         password = ("--bootstrap-password", ADMIN_PASSWORD)
         region = ("--bootstrap-region-id", REGION)
-        _manage(self._venv, self._conf, "bootstrap", *password, *urls, *region)
+        openstack.manage(self._venv, "keystone", self._conf, "bootstrap", *password, *urls, *region)
 
     def _populate(self) -> None:
         self.add_project("service")

@@ -9,7 +9,17 @@ import pathlib
 import sys
 from collections.abc import Callable
 
-from tests.servers import cargo_tools, cinder, glance, go_tools, keystone, swift, vcsim, versitygw
+from tests.servers import (
+    cargo_tools,
+    cinder,
+    glance,
+    go_tools,
+    keystone,
+    openstack,
+    swift,
+    vcsim,
+    versitygw,
+)
 from tests.servers.process import ServerFailed
 
 
@@ -20,10 +30,10 @@ def main() -> None:
     ):
         name = package.rpartition("/")[2]
         _prepare(name, version, name, functools.partial(go_tools.go_tool, package, version))
-    _prepare("keystone", keystone.VERSION, "empty.db", keystone.environment)
+    _prepare("keystone", keystone.VERSION, openstack.EMPTY, keystone.environment)
     _prepare("swift", swift.VERSION, ".built", swift.environment)
-    _prepare("cinder", cinder.VERSION, "empty.db", cinder.environment)
-    _prepare("glance", glance.VERSION, "empty.db", glance.environment)
+    _prepare("cinder", cinder.VERSION, openstack.EMPTY, cinder.environment)
+    _prepare("glance", glance.VERSION, openstack.EMPTY, glance.environment)
     for name, version in cargo_tools.TOOLS:
         build = functools.partial(cargo_tools.cargo_tool, name, version)
         _prepare(name, version, f"bin/{name}", build)
