@@ -4,6 +4,7 @@
 import contextlib
 import datetime
 import math
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ from storefs.drivers.swift.session import Access
 
 #: How long a trust is good that nobody could delete, after a crash say.
 _TRUSTED_FOR = datetime.timedelta(days=1)
+
+#: Keystone has one trust of the same two users with the same end, deleted ones counted (409):
+#: ends lie anywhere in so many seconds.
+_SPREAD = 3600
 
 _Raised = type[exceptions.GlanceStoreException]
 
@@ -142,14 +147,15 @@ def new_trust(keystone: Keystone, credentials: Credentials, context: Any) -> str
     session = keystone.session(plugin)
     with translated(credentials):
         access = plugin.get_access(session)
-        expires = datetime.datetime.now(datetime.UTC) + _TRUSTED_FOR
+        spread = datetime.timedelta(seconds=random.uniform(0, _SPREAD))
+        expires = datetime.datetime.now(datetime.UTC) + _TRUSTED_FOR + spread
         trust = {
             "trustor_user_id": access.user_id,
             "trustee_user_id": trustee,
             "project_id": access.project_id,
             "impersonation": True,
             "roles": [{"name": name} for name in access.role_names or ()],
-            "expires_at": expires.strftime("%Y-%m-%dT%H:%M:%S.000000Z"),
+            "expires_at": expires.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         url = f"{credentials.auth_url}/OS-TRUST/trusts"
         answer = session.post(url, json={"trust": trust})

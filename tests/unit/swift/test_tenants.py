@@ -176,6 +176,16 @@ def test_a_trust_lasts_for_one_operation(store: SwiftDriver, anna: Context) -> N
     assert len(_trusts()) == before
 
 
+def test_operations_within_a_second_have_a_trust_each(store: SwiftDriver, anna: Context) -> None:
+    before = len(_trusts())
+    hers = store.for_context(anna)
+    writers = [hers.create(hers.locate(f"image-{n}"), None) for n in range(6)]
+    assert len(_trusts()) == before + 6
+    for writer in writers:
+        writer.abort()
+    assert len(_trusts()) == before
+
+
 def test_without_trusts_the_caller_s_token_is_used(make: Make, names: str, anna: Context) -> None:
     options = needed("swift-keystone", swift_client.keystone).options
     store = make(
