@@ -5,7 +5,7 @@ import bisect
 import itertools
 from collections.abc import Sequence
 
-from storefs.drivers.base import Buffer
+from storefs.drivers.base import Buffer, joined
 
 
 class Block:
@@ -23,8 +23,6 @@ class Block:
     def cut(self, offset: int, length: int) -> Buffer:
         """*length* bytes from *offset*, fewer only where the block ends."""
         end = min(offset + length, len(self))
-        if offset >= end:
-            return b""
         found: list[memoryview] = []
         at = bisect.bisect_right(self._ends, offset)
         while offset < end:
@@ -33,4 +31,4 @@ class Block:
             found.append(piece[skipped : skipped + end - offset])
             offset += len(found[-1])
             at += 1
-        return found[0] if len(found) == 1 else b"".join(found)
+        return joined(found)

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from storefs.drivers.base import Buffer, ImageInfo, Reader
+from storefs.drivers.base import Buffer, ImageInfo, Reader, joined
 from storefs.drivers.cinder.sharing import Share
 
 
@@ -19,8 +19,7 @@ class CinderReader(Reader):
         self._share = share
 
     def pread(self, length: int, offset: int) -> Buffer:
-        length = min(length, self._size - offset)
-        return self._share.pread(length, offset) if length > 0 else b""
+        return joined(self.preadv(length, offset))
 
     def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
         length = min(length, self._size - offset)

@@ -34,9 +34,6 @@ class Share:
         self._attachment = attachment
         self._released = threading.Lock()
 
-    def pread(self, length: int, offset: int) -> Buffer:
-        return self._attachment.device.pread(length, offset)
-
     def preadv(self, length: int, offset: int) -> Sequence[Buffer]:
         return self._attachment.device.preadv(length, offset)
 

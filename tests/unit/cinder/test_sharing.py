@@ -110,7 +110,7 @@ def test_closing_detaches_what_is_still_read(cinder: FakeCinder, volume: str) ->
     shares.close()
     assert cinder.leftovers == []
     with pytest.raises(exceptions.BackendException, match="not attached"):
-        reader.pread(1, 0)
+        reader.preadv(1, 0)
 
 
 def test_a_volume_that_stays_attached_is_told(
